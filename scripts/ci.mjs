@@ -11,7 +11,12 @@ function run(title, command, args, minutes) {
   const started = Date.now();
   process.stdout.write(`\n===== ${title}\n`);
   return new Promise((done) => {
-    const child = spawn(command, args, { cwd: root, env: { ...process.env, CI: 'true' }, stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, CI: 'true' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
+    });
     const timer = setTimeout(() => {
       process.stdout.write(`${title}: not finished after ${minutes} minutes\n`);
       process.kill(-child.pid, 'SIGKILL');

@@ -16,7 +16,8 @@ function* sources(folder) {
   }
 }
 
-const importPattern = /(?:^|\n)\s*(?:import|export)\s[^;'"]*?from\s*['"]([^'"]+)['"]|(?:^|[^.\w])import\s*\(\s*['"]([^'"]+)['"]|(?:^|\n)\s*import\s*['"]([^'"]+)['"]/g;
+const importPattern =
+  /(?:^|\n)\s*(?:import|export)\s[^;'"]*?from\s*['"]([^'"]+)['"]|(?:^|[^.\w])import\s*\(\s*['"]([^'"]+)['"]|(?:^|\n)\s*import\s*['"]([^'"]+)['"]/g;
 const isTest = (path) => /\.test\.ts$|\/testing\//.test(path);
 const withoutComments = (text) => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/[^\n]*/g, '$1');
 
@@ -45,13 +46,16 @@ for (const [folder, { name, imports }] of Object.entries(layers)) {
         problems.push(`${file}: ${name} may not import ${target}`);
     }
     if (portable) {
-      for (const [global] of text.matchAll(/(?<![.\w'"`-])(?:process\.\w|Buffer\.\w|require\(|__dirname|setImmediate)/g))
+      for (const [global] of text.matchAll(
+        /(?<![.\w'"`-])(?:process\.\w|Buffer\.\w|require\(|__dirname|setImmediate)/g,
+      ))
         problems.push(`${file}: portable code uses ${global}`);
     }
   }
   const manifest = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
   for (const dependency of Object.keys(manifest.dependencies ?? {})) {
-    if (!imports.includes(dependency) && name !== 'vfio-cli') problems.push(`${folder}/package.json: ${name} may not depend on ${dependency}`);
+    if (!imports.includes(dependency) && name !== 'vfio-cli')
+      problems.push(`${folder}/package.json: ${name} may not depend on ${dependency}`);
   }
   if (manifest.scripts?.install ?? manifest.scripts?.postinstall ?? manifest.scripts?.preinstall)
     problems.push(`${folder}/package.json: has an install script`);

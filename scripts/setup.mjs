@@ -46,14 +46,20 @@ function installed() {
   const marker = join(root, 'node_modules', '.modules.yaml');
   if (!existsSync(marker)) return false;
   const age = statSync(marker).mtimeMs;
-  return ['pnpm-lock.yaml', 'package.json', 'pnpm-workspace.yaml'].every((name) => statSync(join(root, name)).mtimeMs <= age);
+  return ['pnpm-lock.yaml', 'package.json', 'pnpm-workspace.yaml'].every(
+    (name) => statSync(join(root, name)).mtimeMs <= age,
+  );
 }
 
 function install() {
   if (installed()) return;
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const version = packageManager.split('@')[1];
-  const found = run('pnpm', ['--version'], { stdio: ['ignore', 'pipe', 'ignore'], cwd: '/', shell: process.platform === 'win32' });
+  const found = run('pnpm', ['--version'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    cwd: '/',
+    shell: process.platform === 'win32',
+  });
   const args = ['install', '--frozen-lockfile'];
   say(`installing the dependencies with pnpm ${version} ...`);
   if (found.status === 0 && found.stdout.toString().trim() === version) must('pnpm', args);
@@ -65,7 +71,11 @@ const has = (command) => run('sh', ['-c', `command -v ${command}`], { stdio: 'ig
 /** In CI, as root, a missing compiler is installed; elsewhere the build says what it leaves out. */
 function installCompiler() {
   if (process.env.CI !== 'true' || process.platform !== 'linux' || process.getuid?.() !== 0) return;
-  const missing = [has('g++') || has('c++') ? '' : 'g++', has('make') ? '' : 'make', has('python3') ? '' : 'python3'].filter(Boolean);
+  const missing = [
+    has('g++') || has('c++') ? '' : 'g++',
+    has('make') ? '' : 'make',
+    has('python3') ? '' : 'python3',
+  ].filter(Boolean);
   if (missing.length === 0) return;
   say(`installing ${missing.join(', ')} ...`);
   must('apt-get', ['-qq', 'update']);
@@ -75,4 +85,11 @@ function installCompiler() {
 checkNode();
 if (wanted.has('--tests')) installCompiler();
 install();
-if (wanted.has('--build')) must(process.execPath, [join(root, 'node_modules', 'turbo', 'bin', 'turbo'), 'run', 'build', '--output-logs=errors-only', '--log-order=grouped']);
+if (wanted.has('--build'))
+  must(process.execPath, [
+    join(root, 'node_modules', 'turbo', 'bin', 'turbo'),
+    'run',
+    'build',
+    '--output-logs=errors-only',
+    '--log-order=grouped',
+  ]);

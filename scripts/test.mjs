@@ -11,7 +11,11 @@ const counts = { passed: 0, failed: 0, skipped: 0 };
 
 function step(title, command, args) {
   process.stdout.write(`\n--- ${title}\n`);
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], timeout: 15 * 60_000 });
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    timeout: 15 * 60_000,
+  });
   if (error) process.stdout.write(`${error.message}\n`);
   return status === 0;
 }
@@ -29,7 +33,13 @@ for (const check of checks) {
 mkdirSync(join(root, '.cache'), { recursive: true });
 rmSync(report, { force: true });
 const extra = process.argv.slice(2);
-const green = step('tests', bin('vitest'), ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...extra]);
+const green = step('tests', bin('vitest'), [
+  'run',
+  '--reporter=default',
+  '--reporter=json',
+  `--outputFile.json=${report}`,
+  ...extra,
+]);
 try {
   const result = JSON.parse(readFileSync(report, 'utf8'));
   counts.passed += result.numPassedTests;

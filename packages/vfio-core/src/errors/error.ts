@@ -76,9 +76,11 @@ export function isVfioError(thrown: unknown): thrown is VfioError {
 }
 
 /** The device is gone: unplugged, revoked, or dead on the bus. */
-export const isDeviceGone = (thrown: unknown): boolean => isVfioError(thrown) && errorKinds[thrown.code]?.meaning === 'gone';
+export const isDeviceGone = (thrown: unknown): boolean =>
+  isVfioError(thrown) && errorKinds[thrown.code]?.meaning === 'gone';
 /** Trying the same again later may work. */
-export const isRetryable = (thrown: unknown): boolean => isVfioError(thrown) && errorKinds[thrown.code]?.meaning === 'retry';
+export const isRetryable = (thrown: unknown): boolean =>
+  isVfioError(thrown) && errorKinds[thrown.code]?.meaning === 'retry';
 /** The machine has to be set up differently; the program is fine. */
 export const isConfiguration = (thrown: unknown): boolean =>
   isVfioError(thrown) && errorKinds[thrown.code]?.meaning === 'configuration';

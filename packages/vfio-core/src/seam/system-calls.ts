@@ -13,7 +13,14 @@ import type { RegisterWindow } from './register-window.js';
 export type Fd = number;
 
 /** Flags of {@link SystemCalls.open}; the numbers are those of Linux on x86-64 and arm64. */
-export const OpenFlag = { readOnly: 0, writeOnly: 1, readWrite: 2, create: 0o100, exclusive: 0o200, closeOnExec: 0o2000000 } as const;
+export const OpenFlag = {
+  readOnly: 0,
+  writeOnly: 1,
+  readWrite: 2,
+  create: 0o100,
+  exclusive: 0o200,
+  closeOnExec: 0o2000000,
+} as const;
 
 /** Protection of a mapping, as in mmap(2). */
 export const Protection = { read: 1, write: 2 } as const;
