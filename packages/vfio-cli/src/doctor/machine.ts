@@ -1,0 +1,106 @@
+/** Checks of the machine as a whole: kernel, IOMMU, modules and their parameters. */
+
+import { type Check, exists, listNames, readText, type Surroundings } from './check.js';
+
+export function checkKernel({ system }: Surroundings): Check {
+  const release = readText(system, '/proc/sys/kernel/osrelease');
+  const base = { id: 'kernel', title: 'Linux kernel' };
+  if (release === undefined)
+    return {
+      ...base,
+      status: 'failed',
+      found: 'no Linux kernel here',
+      cure: 'VFIO needs Linux; everywhere else use the simulation.',
+    };
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  if (major < 4 || (major === 4 && minor < 5))
+    return { ...base, status: 'failed', found: release, cure: 'Use a kernel of 4.5 or later.' };
+  return { ...base, status: 'ok', found: release };
+}
+
+export function checkIommu({ system }: Surroundings): Check {
+  const base = { id: 'iommu', title: 'IOMMU' };
+  const groups = listNames(system, '/sys/kernel/iommu_groups');
+  const real = groups.filter((id) => readText(system, `/sys/kernel/iommu_groups/${id}/name`) !== 'vfio-noiommu');
+  if (real.length > 0) return { ...base, status: 'ok', found: `on, ${real.length} groups` };
+  const amd = /AuthenticAMD/.test(readText(system, '/proc/cpuinfo') ?? '');
+  const argument = amd ? 'amd_iommu=on' : 'intel_iommu=on';
+  return {
+    ...base,
+    status: 'failed',
+    found: 'off, or the machine has none: there is no IOMMU group',
+    cure: `Enable VT-d or AMD-Vi in the firmware and boot with ${argument}.`,
+  };
+}
+
+export function checkModules({ system }: Surroundings): Check[] {
+  const checks: Check[] = [];
+  const loaded = (name: string) => exists(system, `/sys/module/${name}`);
+  const drivers = exists(system, '/sys/bus/pci/drivers/vfio-pci');
+  checks.push(
+    drivers
+      ? { id: 'module-vfio-pci', title: 'Module vfio-pci', status: 'ok', found: 'loaded' }
+      : {
+          id: 'module-vfio-pci',
+          title: 'Module vfio-pci',
+          status: 'failed',
+          found: 'not loaded',
+          cure: 'modprobe vfio-pci',
+        },
+  );
+  checks.push(
+    loaded('vfio_iommu_type1')
+      ? { id: 'module-type1', title: 'Module vfio_iommu_type1', status: 'ok', found: 'loaded' }
+      : {
+          id: 'module-type1',
+          title: 'Module vfio_iommu_type1',
+          status: 'warning',
+          found: 'not loaded (built in, or loaded at the first open)',
+          cure: 'modprobe vfio_iommu_type1',
+        },
+  );
+  checks.push(
+    exists(system, '/dev/vfio/vfio')
+      ? { id: 'container-node', title: '/dev/vfio/vfio', status: 'ok', found: 'present' }
+      : {
+          id: 'container-node',
+          title: '/dev/vfio/vfio',
+          status: 'failed',
+          found: 'missing',
+          cure: 'modprobe vfio-pci',
+        },
+  );
+  return checks;
+}
+
+/** Parameters that change what a driver meets. */
+const parameters = [
+  {
+    module: 'vfio_iommu_type1',
+    name: 'allow_unsafe_interrupts',
+    onYes: 'Y: devices can forge interrupts',
+    cure: 'echo N > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts',
+  },
+  {
+    module: 'vfio',
+    name: 'enable_unsafe_noiommu_mode',
+    onYes: 'Y: devices without an IOMMU group can be bound; they reach all memory',
+    cure: 'echo N > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode',
+  },
+  { module: 'vfio_pci', name: 'disable_idle_d3', onYes: 'Y: unused devices stay awake', cure: undefined },
+  { module: 'vfio_pci', name: 'nointxmask', onYes: 'Y: INTx needs an exclusive interrupt line', cure: undefined },
+] as const;
+
+export function checkParameters({ system }: Surroundings): Check[] {
+  return parameters.flatMap(({ module, name, onYes, cure }): Check[] => {
+    const value = readText(system, `/sys/module/${module}/parameters/${name}`);
+    if (value === undefined) return [];
+    const base = { id: `parameter-${name}`, title: `Parameter ${module}.${name}` };
+    if (value !== 'Y') return [{ ...base, status: 'ok', found: value }];
+    return [
+      cure === undefined
+        ? { ...base, status: 'info', found: onYes }
+        : { ...base, status: 'warning', found: onYes, cure },
+    ];
+  });
+}
