@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cacheFolder } from './paths.js';
+
+/** A short name for some content: the key under which something made from it is kept. */
+export function contentKey(...parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part).update('\0');
+  return hash.digest('hex').slice(0, 16);
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Runs `work` while no other lab process on this cache runs work of the same name. */
+export async function withLock<T>(name: string, work: () => Promise<T>): Promise<T> {
+  const lock = join(cacheFolder(), 'locks', name);
+  mkdirSync(dirname(lock), { recursive: true });
+  for (;;) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      break;
+    } catch {
+      const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : Number.NaN;
+      if (Number.isInteger(holder) && holder > 0 && !alive(holder)) rmSync(lock, { force: true });
+      else await sleep(300);
+    }
+  }
+  try {
+    return await work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+/**
+ * The cached folder for a key; made by `make` in a folder beside it and renamed when it is whole, so that a
+ * preparation that was interrupted leaves nothing that looks finished.
+ */
+export async function cached(kind: string, key: string, make: (folder: string) => Promise<void>): Promise<string> {
+  const target = join(cacheFolder(), kind, key);
+  if (existsSync(target)) return target;
+  return withLock(`${kind}-${key}`, async () => {
+    if (existsSync(target)) return target;
+    const partial = `${target}.partial-${process.pid}`;
+    rmSync(partial, { recursive: true, force: true });
+    mkdirSync(partial, { recursive: true });
+    try {
+      await make(partial);
+      renameSync(partial, target);
+    } catch (error) {
+      rmSync(partial, { recursive: true, force: true });
+      throw error;
+    }
+    return target;
+  });
+}

@@ -1,0 +1,68 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { contentKey, withLock } from './cache.js';
+import { describePackages, newestPackage, unpackedPackages } from './packages.js';
+import { cacheFolder } from './paths.js';
+import { command } from './process.js';
+
+/** A line of kernels that the lab can boot. */
+export type KernelLine = '6.1';
+
+/** A kernel unpacked into the cache; nothing of it is installed on the machine. */
+export interface Kernel {
+  readonly line: KernelLine;
+  /** What `uname -r` says in the guest. */
+  readonly release: string;
+  /** The compressed image that QEMU boots. */
+  readonly image: string;
+  /** The folder whose `lib/modules/RELEASE` holds the modules. */
+  readonly root: string;
+  /** Identifies the packages that it came from. */
+  readonly key: string;
+}
+
+interface Remembered {
+  readonly release: string;
+  readonly root: string;
+  readonly key: string;
+}
+
+const imagePattern: Readonly<Record<KernelLine, RegExp>> = {
+  '6.1': /^linux-image-6\.1\.0-\d+-amd64$/,
+};
+
+/** Fetches and unpacks the newest kernel of a line, or takes the one that the cache already holds. */
+export async function prepareKernel(line: KernelLine, say: (line: string) => void, refresh = false): Promise<Kernel> {
+  return withLock(`kernel-${line}`, async () => {
+    const memory = join(cacheFolder(), `kernel-${line}.json`);
+    let known: Remembered | undefined;
+    if (!refresh && existsSync(memory)) known = JSON.parse(readFileSync(memory, 'utf8')) as Remembered;
+    if (!known || !existsSync(known.root)) {
+      known = await fetchKernel(line, say);
+      mkdirSync(cacheFolder(), { recursive: true });
+      writeFileSync(memory, JSON.stringify(known));
+    }
+    return { line, ...known, image: join(known.root, `boot/vmlinuz-${known.release}`) };
+  });
+}
+
+async function fetchKernel(line: KernelLine, say: (line: string) => void): Promise<Remembered> {
+  const name = await newestPackage(`linux-image-${line}`, imagePattern[line]);
+  const root = await unpackedPackages([name], say);
+  const release = readdirSync(join(root, 'lib/modules'))[0];
+  if (!release) throw new Error(`package ${name} has no folder below lib/modules`);
+  if (!existsSync(join(root, 'lib/modules', release, 'modules.dep'))) await command('depmod', ['-b', root, release]);
+  return { release, root, key: contentKey(await describePackages([name])) };
+}
+
+/** Headers and build scripts for out-of-tree modules of a kernel, made usable where they were unpacked. */
+export async function kernelHeaders(kernel: Kernel, say: (line: string) => void): Promise<string> {
+  const common = `linux-headers-${kernel.release.replace(/-amd64$/, '-common')}`;
+  const kbuild = `linux-kbuild-${kernel.line}`;
+  const root = await unpackedPackages([`linux-headers-${kernel.release}`, common, kbuild], say);
+  const folder = join(root, 'usr/src', `linux-headers-${kernel.release}`);
+  const makefile = join(folder, 'Makefile');
+  // Debian's file includes the common part by its absolute path on an installed system.
+  writeFileSync(makefile, `include ${join(root, 'usr/src', common, 'Makefile')}\n`);
+  return folder;
+}
