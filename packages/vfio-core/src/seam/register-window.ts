@@ -24,4 +24,6 @@ export interface RegisterWindow {
   window(offset: number, length: number): RegisterWindow;
   /** Idempotent. */
   close(): void;
+  /** Set by whoever made the window (to unmap what is below it); called once, when the window closes. */
+  onClose?: (() => void) | undefined;
 }

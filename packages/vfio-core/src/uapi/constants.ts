@@ -1,0 +1,130 @@
+/**
+ * Numbers of the VFIO user interface, under the names of their C macros.
+ * Source: linux/vfio.h. A C program checks them against the headers of real kernels.
+ */
+
+const TYPE = ';'.charCodeAt(0);
+const BASE = 100;
+/** `_IO(';', 100 + n)`: no size and no direction, on every architecture that runs this. */
+const io = (n: number): number => (TYPE << 8) | (BASE + n);
+
+/**
+ * ioctl numbers by name. One number means different things on different descriptors: container, group, device.
+ */
+export const Ioctl = {
+  // Container.
+  VFIO_GET_API_VERSION: io(0),
+  VFIO_CHECK_EXTENSION: io(1),
+  VFIO_SET_IOMMU: io(2),
+  // Group.
+  VFIO_GROUP_GET_STATUS: io(3),
+  VFIO_GROUP_SET_CONTAINER: io(4),
+  VFIO_GROUP_UNSET_CONTAINER: io(5),
+  VFIO_GROUP_GET_DEVICE_FD: io(6),
+  // Device.
+  VFIO_DEVICE_GET_INFO: io(7),
+  VFIO_DEVICE_GET_REGION_INFO: io(8),
+  VFIO_DEVICE_GET_IRQ_INFO: io(9),
+  VFIO_DEVICE_SET_IRQS: io(10),
+  VFIO_DEVICE_RESET: io(11),
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: io(12),
+  VFIO_DEVICE_PCI_HOT_RESET: io(13),
+  VFIO_DEVICE_IOEVENTFD: io(16),
+  VFIO_DEVICE_FEATURE: io(17),
+  // Container with a type1 IOMMU.
+  VFIO_IOMMU_GET_INFO: io(12),
+  VFIO_IOMMU_MAP_DMA: io(13),
+  VFIO_IOMMU_UNMAP_DMA: io(14),
+} as const;
+
+/** The name of an ioctl. */
+export type IoctlName = keyof typeof Ioctl;
+
+/** All numbers, ioctls included. */
+export const constants = {
+  ...Ioctl,
+  VFIO_TYPE: TYPE,
+  VFIO_BASE: BASE,
+  VFIO_API_VERSION: 0,
+
+  // Extensions of CHECK_EXTENSION; the first ones are also types for SET_IOMMU.
+  VFIO_TYPE1_IOMMU: 1,
+  VFIO_SPAPR_TCE_IOMMU: 2,
+  VFIO_TYPE1v2_IOMMU: 3,
+  VFIO_DMA_CC_IOMMU: 4,
+  VFIO_EEH: 5,
+  VFIO_TYPE1_NESTING_IOMMU: 6,
+  VFIO_SPAPR_TCE_v2_IOMMU: 7,
+  VFIO_NOIOMMU_IOMMU: 8,
+  VFIO_UNMAP_ALL: 9,
+  VFIO_UPDATE_VADDR: 10,
+
+  VFIO_GROUP_FLAGS_VIABLE: 1 << 0,
+  VFIO_GROUP_FLAGS_CONTAINER_SET: 1 << 1,
+
+  VFIO_DEVICE_FLAGS_RESET: 1 << 0,
+  VFIO_DEVICE_FLAGS_PCI: 1 << 1,
+  VFIO_DEVICE_FLAGS_CAPS: 1 << 7,
+
+  VFIO_REGION_INFO_FLAG_READ: 1 << 0,
+  VFIO_REGION_INFO_FLAG_WRITE: 1 << 1,
+  VFIO_REGION_INFO_FLAG_MMAP: 1 << 2,
+  VFIO_REGION_INFO_FLAG_CAPS: 1 << 3,
+  VFIO_REGION_INFO_CAP_SPARSE_MMAP: 1,
+  VFIO_REGION_INFO_CAP_TYPE: 2,
+  VFIO_REGION_INFO_CAP_MSIX_MAPPABLE: 3,
+
+  VFIO_IRQ_INFO_EVENTFD: 1 << 0,
+  VFIO_IRQ_INFO_MASKABLE: 1 << 1,
+  VFIO_IRQ_INFO_AUTOMASKED: 1 << 2,
+  VFIO_IRQ_INFO_NORESIZE: 1 << 3,
+
+  VFIO_IRQ_SET_DATA_NONE: 1 << 0,
+  VFIO_IRQ_SET_DATA_BOOL: 1 << 1,
+  VFIO_IRQ_SET_DATA_EVENTFD: 1 << 2,
+  VFIO_IRQ_SET_ACTION_MASK: 1 << 3,
+  VFIO_IRQ_SET_ACTION_UNMASK: 1 << 4,
+  VFIO_IRQ_SET_ACTION_TRIGGER: 1 << 5,
+
+  VFIO_PCI_BAR0_REGION_INDEX: 0,
+  VFIO_PCI_BAR1_REGION_INDEX: 1,
+  VFIO_PCI_BAR2_REGION_INDEX: 2,
+  VFIO_PCI_BAR3_REGION_INDEX: 3,
+  VFIO_PCI_BAR4_REGION_INDEX: 4,
+  VFIO_PCI_BAR5_REGION_INDEX: 5,
+  VFIO_PCI_ROM_REGION_INDEX: 6,
+  VFIO_PCI_CONFIG_REGION_INDEX: 7,
+  VFIO_PCI_VGA_REGION_INDEX: 8,
+  VFIO_PCI_NUM_REGIONS: 9,
+
+  VFIO_PCI_INTX_IRQ_INDEX: 0,
+  VFIO_PCI_MSI_IRQ_INDEX: 1,
+  VFIO_PCI_MSIX_IRQ_INDEX: 2,
+  VFIO_PCI_ERR_IRQ_INDEX: 3,
+  VFIO_PCI_REQ_IRQ_INDEX: 4,
+  VFIO_PCI_NUM_IRQS: 5,
+
+  VFIO_DEVICE_IOEVENTFD_8: 1 << 0,
+  VFIO_DEVICE_IOEVENTFD_16: 1 << 1,
+  VFIO_DEVICE_IOEVENTFD_32: 1 << 2,
+  VFIO_DEVICE_IOEVENTFD_64: 1 << 3,
+
+  VFIO_DEVICE_FEATURE_MASK: 0xffff,
+  VFIO_DEVICE_FEATURE_GET: 1 << 16,
+  VFIO_DEVICE_FEATURE_SET: 1 << 17,
+  VFIO_DEVICE_FEATURE_PROBE: 1 << 18,
+
+  VFIO_IOMMU_INFO_PGSIZES: 1 << 0,
+  VFIO_IOMMU_INFO_CAPS: 1 << 1,
+  VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE: 1,
+  VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION: 2,
+  VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL: 3,
+
+  VFIO_DMA_MAP_FLAG_READ: 1 << 0,
+  VFIO_DMA_MAP_FLAG_WRITE: 1 << 1,
+  VFIO_DMA_MAP_FLAG_VADDR: 1 << 2,
+
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP: 1 << 0,
+  VFIO_DMA_UNMAP_FLAG_ALL: 1 << 1,
+  VFIO_DMA_UNMAP_FLAG_VADDR: 1 << 2,
+} as const;

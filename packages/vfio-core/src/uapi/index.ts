@@ -1,0 +1,12 @@
+export { capabilityArray, type InfoCapability, infoCapabilities } from './capabilities.js';
+export { constants, Ioctl, type IoctlName } from './constants.js';
+export {
+  type DecodedRegion,
+  decodeDeviceInfo,
+  decodeIrqInfo,
+  decodeRegionInfo,
+  decodeType1Info,
+  type Type1Info,
+} from './replies.js';
+export { decode, encode, type Field, type FieldKind, field, type Struct, type StructValues } from './struct.js';
+export { type StructName, structs } from './structs.js';
