@@ -52,7 +52,7 @@ const closure = (name: string): string[] => {
 };
 
 describe('packed tarballs', () => {
-  for (const { name, folder: source, manifest } of libraries) {
+  for (const { name, manifest } of libraries) {
     it(`${name} installs offline into an empty folder with what it depends on alone, and every export loads by import and require`, async () => {
       const target = await install(`alone-${name}`, closure(name));
       const installed = JSON.parse(await readFile(join(target, 'node_modules', name, 'package.json'), 'utf8'));
@@ -74,7 +74,6 @@ describe('packed tarballs', () => {
           expect({ file, code, stderr }).toEqual({ file, code: 0, stderr: '' });
         }
       }
-      expect(source).toContain('packages');
     });
 
     it(`${name} passes publint and has types that resolve`, async () => {
