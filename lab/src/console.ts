@@ -14,7 +14,7 @@ export const endMark = /^lab: the program ended with code (\d+)/;
 /** Reads what `dmesg -r` prints. Lines that user programs wrote into the log carry a facility and are left out. */
 export function readRawLog(text: string): KernelLine[] {
   const lines: KernelLine[] = [];
-  for (const line of text.split('\n')) {
+  for (const line of text.split(/\r?\n/)) {
     const match = /^<(\d+)>\[ *(\d+\.\d+)\] (.*)$/.exec(line);
     if (!match) continue;
     const priority = Number(match[1]);
@@ -67,17 +67,30 @@ const trouble: readonly RegExp[] = [
   /hardware error|AER: .*[Ee]rror/i,
 ];
 
-/** What Debian's kernels say at level 4 or below while they start in QEMU, or when a module of ours is loaded. */
+/** Warnings that belong to what the lab itself does. */
 const harmless: readonly RegExp[] = [
   /module verification failed: signature and\/or required key missing/,
   /loading out-of-tree module taints kernel/,
-  /vfio: .*taint|vfio-noiommu device opened|Adding kernel taint for vfio-noiommu|adding kernel taint for vfio-noiommu/,
+  // The kernel's way of saying that no-IOMMU mode is in use.
+  /Adding kernel taint for vfio-noiommu group/,
+  /vfio-noiommu device opened by user/,
 ];
 
-const begins = /------------\[ cut here \]|^BUG: |\bOops: |^general protection fault|Kernel panic - /;
-const ends = /---\[ end (trace|Kernel panic)/;
+const begins = /------------\[ cut here \]|^BUG: |^={20,}$|\bOops: |^general protection fault|Kernel panic - /;
+const ends = /---\[ end (trace|Kernel panic)|^FIX \S+: /;
+/** Lines that are the inside of a report although they look like one of their own, or follow its end. */
+const body =
+  /Call Trace:|^(Redzone|Object|Padding|Poison) |\bOops: |^(RIP|RSP|R[A-D]X|RBP|R\d\d|[FCD]S|CR\d|DR\d|PKRU|Code|note): ?/;
 /** A report in the log belongs together while its lines follow each other at once. */
 const gapSeconds = 1;
+
+interface OpenReport {
+  readonly index: number;
+  last: number;
+  /** Whether the line that says what it is about has been seen. */
+  named: boolean;
+  ended: boolean;
+}
 
 /**
  * The messages that call for attention, one line for each report of the kernel: anything of the list above from the
@@ -87,26 +100,27 @@ const gapSeconds = 1;
 export function findTrouble(lines: readonly KernelLine[]): string[] {
   const found: string[] = [];
   let started = false;
-  let report: { readonly index: number; last: number; named: boolean } | undefined;
+  let report: OpenReport | undefined;
   for (const line of lines) {
     if (line.text === startMark) started = true;
     if (report && line.seconds - report.last > gapSeconds) report = undefined;
-    if (report) {
+    const bad = trouble.some((pattern) => pattern.test(line.text));
+    if (report && (body.test(line.text) || !(bad || report.ended))) {
       report.last = line.seconds;
-      // The line after "cut here" says what it is about.
-      if (!report.named && trouble.some((pattern) => pattern.test(line.text))) {
-        found[report.index] = shown(line);
-        report.named = true;
-      }
-      if (ends.test(line.text)) report = undefined;
+      if (ends.test(line.text)) report.ended = true;
+      continue;
+    }
+    // The line after "cut here" says what the report is about: it takes that line's place.
+    if (report && !report.named && !report.ended) {
+      found[report.index] = shown(line);
+      report.named = true;
       continue;
     }
     if (harmless.some((pattern) => pattern.test(line.text))) continue;
-    const bad = trouble.some((pattern) => pattern.test(line.text));
-    const warns = started && line.level !== undefined && line.level <= 4;
     const opens = begins.test(line.text);
+    const warns = started && line.level !== undefined && line.level <= 4;
     if (bad || warns || opens) found.push(shown(line));
-    if (opens) report = { index: found.length - 1, last: line.seconds, named: bad };
+    if (opens) report = { index: found.length - 1, last: line.seconds, named: bad, ended: false };
   }
   return found;
 }

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { type BootFiles, qemuArguments } from './qemu.js';
+
+const files: BootFiles = {
+  image: '/vmlinuz',
+  initrd: '/initrd',
+  folder: '/run-folder',
+  monitor: '/m',
+  results: '/r',
+  shares: ['/checkout'],
+  images: { disk0: '/disk0.img' },
+};
+
+describe('the machine', () => {
+  it('has an IOMMU only in the mode that asks for one', () => {
+    const has = (mode: 'iommu' | 'noiommu') =>
+      qemuArguments({ name: 'x', mode }, files).some((word) => word.startsWith('intel-iommu'));
+    expect([has('iommu'), has('noiommu')]).toEqual([true, false]);
+  });
+
+  it('puts each slot behind a root port of its own, in order, and names the port to every device of it', () => {
+    const slots = [['edu'], ['nvme,drive=disk0,addr=0.0', 'nvme,addr=0.1']];
+    const devices = qemuArguments({ name: 'x', mode: 'noiommu', slots }, files).filter(
+      (_, i, all) => all[i - 1] === '-device',
+    );
+    expect(devices).toEqual([
+      'pcie-root-port,id=port1,bus=pcie.0,addr=10.0,chassis=1,slot=1',
+      'edu,bus=port1',
+      'pcie-root-port,id=port2,bus=pcie.0,addr=11.0,chassis=2,slot=2',
+      'nvme,drive=disk0,addr=0.0,bus=port2',
+      'nvme,addr=0.1,bus=port2',
+    ]);
+  });
+
+  it('shares the host for reading only, and the folder of the run for writing', () => {
+    const shares = qemuArguments({ name: 'x', mode: 'iommu' }, files).filter((_, i, all) => all[i - 1] === '-virtfs');
+    expect(shares.filter((share) => !share.includes('readonly=on'))).toEqual([
+      'local,path=/run-folder,mount_tag=run,security_model=none,multidevs=remap',
+    ]);
+    expect(shares).toHaveLength(3);
+  });
+});
