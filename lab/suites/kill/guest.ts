@@ -1,0 +1,126 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Nvme } from 'vfio-drivers-example';
+import { bind } from 'vfio-pci';
+import { check, field, mark, mode, monitor, note, program, same, test } from '../guest.js';
+import { openForMode } from '../open.js';
+
+const address = '0000:01:00.0';
+const kills = 20;
+const counterFile = '/dev/shm/kill-counters';
+/** The guest's program runs in the checkout. */
+const victimProgram = resolve('lab/suites/kill/victim.mjs');
+/** Takes most of what is free in a guest of 2 GiB. */
+const watchedMiB = 1000;
+
+const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
+
+/** What the killed process wrote down: operations submitted, completed, failed. */
+function counters(): { submitted: number; completed: number; failed: number } {
+  const bytes = readFileSync(counterFile);
+  const [submitted = 0, completed = 0, failed = 0] = new Uint32Array(bytes.buffer, bytes.byteOffset, 4);
+  return { submitted, completed, failed };
+}
+
+async function startVictim(): Promise<ChildProcess> {
+  writeFileSync(counterFile, new Uint8Array(4096));
+  const child = spawn(process.execPath, [victimProgram, address, mode, counterFile], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  let errors = '';
+  child.stderr?.on('data', (data) => {
+    errors += data;
+  });
+  for (let waited = 0; waited < 60_000; waited += 20) {
+    check(child.exitCode === null, `the process ended by itself: ${errors}`);
+    if (counters().completed > 64) return child;
+    await sleep(20);
+  }
+  throw new Error(`the process completed nothing: ${JSON.stringify(counters())} ${errors}`);
+}
+
+/** Runs the watcher; `plant` may write into its memory while it waits. Gives the number of foreign words. */
+async function watch(milliseconds: number, plant?: (pid: number, at: number) => void): Promise<number> {
+  const child = spawn(program('watcher'), [String(watchedMiB), String(milliseconds)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (data) => {
+    output += data;
+    const filled = /^filled ([0-9a-f]+)$/m.exec(output);
+    if (plant !== undefined && filled !== null) {
+      plant(child.pid as number, Number.parseInt(filled[1] as string, 16));
+      plant = undefined;
+    }
+  });
+  await once(child, 'close');
+  const foreign = /^foreign (\d+)$/m.exec(output);
+  check(foreign !== null, `the watcher did not finish: ${output}`);
+  return Number(foreign[1]);
+}
+
+const openFiles = (): number => readdirSync('/proc/self/fd').length;
+
+/** Opens the device, reads one block, closes; the descriptors of this process are as before. */
+async function reopen(): Promise<void> {
+  const before = openFiles();
+  const nvme = await Nvme.open(await openForMode(address));
+  const [disk] = nvme.namespaces;
+  check(disk !== undefined, 'no namespace after the kill');
+  const buffer = nvme.dma.allocate(disk.blockSize);
+  await disk.read(0n, buffer);
+  buffer.close();
+  await nvme[Symbol.asyncDispose]();
+  same(openFiles(), before, 'descriptors after close');
+}
+
+test('the device is bound, and opens once before anything is killed', async () => {
+  bind(address);
+  await reopen();
+  await reopen();
+});
+
+test('the watcher finds a byte that another process writes into its memory', async () => {
+  const foreign = await watch(500, (pid, at) => {
+    const memory = openSync(`/proc/${pid}/mem`, 'r+');
+    writeSync(memory, new Uint8Array([1]), 0, 1, at + 123 * 4096);
+    closeSync(memory);
+  });
+  same(foreign, 1, 'foreign words');
+});
+
+test(
+  `a process is killed ${kills} times with operations in flight, and the device opens again each time`,
+  async () => {
+    const inFlight: number[] = [];
+    let foreignWords = 0;
+    for (let kill = 1; kill <= kills; kill++) {
+      const victim = await startVictim();
+      // From here on the disk takes about a second for what is in flight, so that it is still at work when the process is gone.
+      const answer = await monitor('block_set_io_throttle disk 2000000 0 0 0 0 0');
+      check(!/Error|not found/i.test(answer), `the monitor says: ${answer}`);
+      await sleep(200);
+      mark(`kill ${kill}`);
+      victim.kill('SIGKILL');
+      await once(victim, 'exit');
+      const { submitted, completed, failed } = counters();
+      same(failed, 0, 'failed operations');
+      check(submitted > completed, `nothing was in flight: ${submitted} submitted, ${completed} completed`);
+      inFlight.push(submitted - completed);
+      if (mode === 'noiommu') foreignWords += await watch(1500);
+      await monitor('block_set_io_throttle disk 0 0 0 0 0 0');
+      await reopen();
+      note(`kill ${kill}: ${submitted - completed} in flight`);
+    }
+    same(inFlight.length, kills, 'kills');
+    field('kills', inFlight.length);
+    field('inFlight', { least: Math.min(...inFlight), most: Math.max(...inFlight) });
+    if (mode === 'noiommu') {
+      field('foreignWords', foreignWords);
+      same(foreignWords, 0, 'foreign words in freed memory');
+    }
+  },
+  { seconds: 800 },
+);

@@ -1,0 +1,27 @@
+import { mebibytes, nvme, plan, type Run } from '../../src/suite.js';
+
+const machine = (name: 'iommu' | 'noiommu'): Run => ({
+  name,
+  mode: name,
+  memoryMiB: 2048,
+  slots: [[nvme('disk')]],
+  disks: [{ name: 'disk', bytes: mebibytes(256) }],
+  hugePages: name === 'noiommu' ? 64 : 0,
+  programs: ['watcher.c'],
+  seconds: 900,
+  silentSeconds: 120,
+  expected:
+    name === 'noiommu'
+      ? [
+          {
+            pattern: /vfio-noiommu|Adding kernel taint|opened by user/,
+            reason: 'no-IOMMU mode taints and warns at bind and open [NOI-9] [NOI-21]',
+          },
+        ]
+      : [],
+});
+
+export default plan({
+  title: 'a process killed in the middle of writes, 20 times in one boot',
+  runs: [machine('iommu'), machine('noiommu')],
+});
