@@ -63,3 +63,25 @@ export async function cached(kind: string, key: string, make: (folder: string) =
     return target;
   });
 }
+
+/**
+ * What was found out for `name` the last time, if the folder that it speaks of is still there; otherwise what `find`
+ * finds out now. Keeps the lab from asking the network when the cache holds what it needs.
+ */
+export async function remembered<T extends { readonly root: string }>(
+  name: string,
+  refresh: boolean,
+  find: () => Promise<T>,
+): Promise<T> {
+  return withLock(`memory-${name}`, async () => {
+    const file = join(cacheFolder(), `${name}.json`);
+    if (!refresh && existsSync(file)) {
+      const known = JSON.parse(readFileSync(file, 'utf8')) as T;
+      if (existsSync(known.root)) return known;
+    }
+    const found = await find();
+    writeFileSync(`${file}.new`, JSON.stringify(found));
+    renameSync(`${file}.new`, file);
+    return found;
+  });
+}

@@ -1,8 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { contentKey, withLock } from './cache.js';
+import { contentKey, remembered } from './cache.js';
 import { describePackages, newestPackage, unpackedPackages } from './packages.js';
-import { cacheFolder } from './paths.js';
 import { command } from './process.js';
 
 /** A line of kernels that the lab can boot. */
@@ -33,17 +32,8 @@ const imagePattern: Readonly<Record<KernelLine, RegExp>> = {
 
 /** Fetches and unpacks the newest kernel of a line, or takes the one that the cache already holds. */
 export async function prepareKernel(line: KernelLine, say: (line: string) => void, refresh = false): Promise<Kernel> {
-  return withLock(`kernel-${line}`, async () => {
-    const memory = join(cacheFolder(), `kernel-${line}.json`);
-    let known: Remembered | undefined;
-    if (!refresh && existsSync(memory)) known = JSON.parse(readFileSync(memory, 'utf8')) as Remembered;
-    if (!known || !existsSync(known.root)) {
-      known = await fetchKernel(line, say);
-      mkdirSync(cacheFolder(), { recursive: true });
-      writeFileSync(memory, JSON.stringify(known));
-    }
-    return { line, ...known, image: join(known.root, `boot/vmlinuz-${known.release}`) };
-  });
+  const known = await remembered(`kernel-${line}`, refresh, () => fetchKernel(line, say));
+  return { line, ...known, image: join(known.root, `boot/vmlinuz-${known.release}`) };
 }
 
 async function fetchKernel(line: KernelLine, say: (line: string) => void): Promise<Remembered> {

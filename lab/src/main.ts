@@ -5,7 +5,7 @@ import { boot } from './boot.js';
 import { CannotRun, checkMachine, needTools } from './packages.js';
 import { cacheFolder, suitesFolder } from './paths.js';
 import { describeRun, describeTests, good, makeReport, mergeRuns, type Report } from './report.js';
-import type { Plan, RunResult } from './suite.js';
+import type { Plan, RunResult, TestResult } from './suite.js';
 
 const usage = `npm run lab -- SUITE... [--json] [--run NAME] [--keep] [--refresh]
 npm run lab -- --list
@@ -105,7 +105,14 @@ async function main(): Promise<number> {
       if (options.json) print(JSON.stringify(report));
       if (!good(report)) code = 1;
     } catch (error) {
-      if (!(error instanceof CannotRun)) throw error;
+      if (!(error instanceof CannotRun)) {
+        code = 1;
+        const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+        const failed: TestResult = { status: 'failed', title: 'the suite can be prepared and judged', message };
+        for (const line of describeTests([failed])) print(line);
+        if (options.json) print(JSON.stringify(makeReport(name, [], [failed], [], { error: message })));
+        continue;
+      }
       print(`${name}: NOTHING WAS CHECKED. This machine cannot run it. Missing:`);
       for (const missing of error.missing) print(`  - ${missing}`);
       return process.env.CI === 'true' ? 1 : 77;
