@@ -15,7 +15,7 @@ export interface InterruptTicket {
 const CLOSED = 0;
 const INSIDE = 1;
 /** How long the owner's close waits for other threads, in real ms: they only have to return from poll. */
-const PATIENCE = 1000;
+const PATIENCE = 250;
 
 /** The words of {@link InterruptTicket.state}. A descriptor number is given anew soon after it is closed, so closing has to wait for users. */
 export class SharedUse {
