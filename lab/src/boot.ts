@@ -129,7 +129,9 @@ async function runQemu(
   const args = qemuArguments(run, files);
   writeFileSync(join(folder, 'qemu.txt'), ['qemu-system-x86_64', ...args].map(quote).join(' '));
   const started = performance.now();
-  const qemu = spawn(findProgram('qemu-system-x86_64') as string, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // The kernel ends QEMU too when the lab itself is killed and can no longer watch the time.
+  const words = ['--pdeathsig', 'KILL', findProgram('qemu-system-x86_64') as string, ...args];
+  const qemu = spawn(findProgram('setpriv') as string, words, { stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = () => qemu.kill('SIGKILL');
   process.once('exit', kill);
   const lines: GuestLine[] = [];

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
-import { CannotRun } from './packages.js';
+import { CannotRun } from './cannot-run.js';
 import { checkout, suitesFolder } from './paths.js';
 
 interface Manifest {

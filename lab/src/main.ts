@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { boot } from './boot.js';
-import { CannotRun, checkMachine, needTools } from './packages.js';
+import { CannotRun, cannotRunCode, describeCannotRun } from './cannot-run.js';
+import { checkMachine, needTools } from './packages.js';
 import { cacheFolder, suitesFolder } from './paths.js';
 import { describeRun, describeTests, good, makeReport, mergeRuns, type Report } from './report.js';
 import type { Plan, RunResult, TestResult } from './suite.js';
@@ -113,9 +114,8 @@ async function main(): Promise<number> {
         if (options.json) print(JSON.stringify(makeReport(name, [], [failed], [], { error: message })));
         continue;
       }
-      print(`${name}: NOTHING WAS CHECKED. This machine cannot run it. Missing:`);
-      for (const missing of error.missing) print(`  - ${missing}`);
-      return process.env.CI === 'true' ? 1 : 77;
+      for (const line of describeCannotRun(name, error)) print(line);
+      return cannotRunCode(process.env);
     }
   }
   return code;

@@ -1,16 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached, contentKey, withLock } from './cache.js';
+import { CannotRun } from './cannot-run.js';
 import { cacheFolder, findProgram } from './paths.js';
 import { command } from './process.js';
-
-/** What keeps this machine from running the lab. Nothing was checked when this is thrown. */
-export class CannotRun extends Error {
-  constructor(readonly missing: readonly string[]) {
-    super(missing.join('; '));
-    this.name = 'CannotRun';
-  }
-}
 
 /** A program (or a file, by absolute path) that must be there, and the Debian package that brings it. */
 export interface Tool {
@@ -26,7 +19,7 @@ export const guestTools: readonly Tool[] = [
   { program: 'tar', package: 'tar' },
   { program: 'lspci', package: 'pciutils' },
   { program: 'mkfs.ext4', package: 'e2fsprogs' },
-  { program: 'mount', package: 'mount' },
+  { program: 'setpriv', package: 'util-linux' },
 ];
 
 /** What building a kernel module or a C program needs. */
@@ -41,11 +34,11 @@ export const buildTools: readonly Tool[] = [
 const present = (tool: Tool) =>
   tool.program.startsWith('/') ? existsSync(tool.program) : findProgram(tool.program) !== undefined;
 
-/** Throws unless this is a machine of the kind that the lab is written for. */
-export function checkMachine(): void {
+/** Throws {@link CannotRun} unless this is a machine of the kind that the lab is written for. */
+export function checkMachine(machine: { readonly platform: string; readonly arch: string } = process): void {
   const missing: string[] = [];
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
-    missing.push(`a Linux machine of architecture x64 (this one is ${process.platform} ${process.arch})`);
+  if (machine.platform !== 'linux' || machine.arch !== 'x64') {
+    missing.push(`a Linux machine of architecture x64 (this one is ${machine.platform} ${machine.arch})`);
   } else {
     for (const program of ['apt-get', 'apt-cache', 'dpkg-deb']) {
       if (!findProgram(program)) missing.push(`${program} (the lab takes its kernels from Debian 12's packages)`);
@@ -84,11 +77,15 @@ async function refreshLists(): Promise<string[]> {
 }
 
 /** Installs the packages of the missing tools when this is root; throws {@link CannotRun} when it cannot. */
-export async function needTools(tools: readonly Tool[], say: (line: string) => void): Promise<void> {
+export async function needTools(
+  tools: readonly Tool[],
+  say: (line: string) => void,
+  user: number | undefined = process.getuid?.(),
+): Promise<void> {
   const missing = tools.filter((tool) => !present(tool));
   if (missing.length === 0) return;
   const names = [...new Set(missing.map((tool) => tool.package))];
-  if (process.getuid?.() !== 0) {
+  if (user !== 0) {
     throw new CannotRun(
       missing.map((tool) => `${tool.program} (as root: apt-get install --no-install-recommends ${tool.package})`),
     );
