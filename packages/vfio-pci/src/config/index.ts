@@ -1,0 +1,2 @@
+export { type Capability, ConfigSpace } from './config-space.js';
+export { readConfig } from './read-config.js';

@@ -1,0 +1,1 @@
+export { type BarResource, devices, type FunctionGroup, findDevice, type PciFunction } from './devices.js';

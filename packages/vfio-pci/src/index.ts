@@ -1,0 +1,6 @@
+export * from './config/index.js';
+export { type CommandSwitch, type OpenOptions, PciDevice } from './device.js';
+export * from './discovery/index.js';
+export * from './layouts/index.js';
+export { Region, type WindowAccess } from './region.js';
+export * from './registers/index.js';

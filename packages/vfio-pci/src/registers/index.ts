@@ -1,0 +1,36 @@
+export * from './bind.js';
+export {
+  type Access64,
+  bit,
+  bits,
+  type FieldDescription,
+  type FieldOptions,
+  type Fields,
+  type Mode,
+  type NoFields,
+  type Register64Options,
+  type RegisterDescription,
+  type RegisterEntries,
+  type RegisterEntry,
+  type RegisterGroup,
+  type RegisterOptions,
+  type RegisterWidth,
+  type RepeatDescription,
+  type RepeatedEntry,
+  reg8,
+  reg16,
+  reg32,
+  reg64,
+  repeat,
+  type ValueNames,
+} from './description.js';
+export { type RegisterTable, registers } from './table.js';
+export {
+  decodeFields,
+  describeFields,
+  encodeFields,
+  type FieldSettings,
+  type FieldValue,
+  type FieldValues,
+  type RegisterValue,
+} from './values.js';
