@@ -49,7 +49,7 @@ class Ioctl {
   uint32_t request_ = 0;
   uintptr_t number_ = 0;
   uint8_t* copy_ = nullptr;
-  int64_t result_ = 0;
+  int64_t result_ = -ECANCELED;  // what stays where an ending environment drops the call
   std::vector<Place> places_;
   uint8_t small_[1024];
 };

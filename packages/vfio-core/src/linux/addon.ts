@@ -71,7 +71,7 @@ export function loadAddon(): Addon {
   if (!existsSync(path)) {
     throw new VfioError('ERR_VFIO_NO_BACKEND', `the native part of vfio-core for ${machine} is missing.`, {
       path,
-      remedy: `Build it (npm run build, with a C++ compiler, make and Python installed). ${instead}`,
+      remedy: `The npm package brings it for Linux on x64; in a checkout of the sources, npm run build makes it where a C++ compiler, make and Python are installed. ${instead}`,
     });
   }
   try {

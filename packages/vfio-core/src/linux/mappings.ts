@@ -7,7 +7,11 @@ import { MappedWindow } from '../seam/windows.js';
 import type { Addon, MapResult, NativeMapping } from './addon.js';
 
 /** What the addon answered, where it is not a mapping: an errno, or that this runtime allows none at all. */
-export function mapped<T>(result: MapResult, use: (native: NativeMapping) => T): T | number {
+export function mapped<T>(
+  addon: Addon,
+  result: MapResult,
+  Kind: new (addon: Addon, native: NativeMapping) => T,
+): T | number {
   if (typeof result === 'number') return result;
   if (result === undefined) {
     throw new VfioError('ERR_VFIO_NO_BACKEND', 'this runtime allows no memory of a device in its ArrayBuffers.', {
@@ -15,7 +19,13 @@ export function mapped<T>(result: MapResult, use: (native: NativeMapping) => T):
         'Run the driver in Node.js itself: Electron and other runtimes with a memory cage forbid external buffers.',
     });
   }
-  return use(result);
+  try {
+    return new Kind(addon, result);
+  } catch (thrown) {
+    // Too long for a view of it.
+    addon.unmap(result.handle);
+    throw thrown;
+  }
 }
 
 /** Memory of the process. */

@@ -26,6 +26,7 @@ const nothing = (): void => {};
 export class LinuxSystemCalls implements SystemCalls {
   readonly name = 'linux';
   private loaded: Addon | undefined;
+  private page = 0;
 
   private get addon(): Addon {
     this.loaded ??= loadAddon();
@@ -33,7 +34,8 @@ export class LinuxSystemCalls implements SystemCalls {
   }
 
   get pageSize(): number {
-    return this.addon.pageSize();
+    if (this.page === 0) this.page = this.addon.pageSize();
+    return this.page;
   }
 
   open(path: string, flags: number, mode = 0o644): Fd {
@@ -62,7 +64,7 @@ export class LinuxSystemCalls implements SystemCalls {
 
   mapDevice(fd: Fd, offset: number, length: number, protection: number): DeviceMapping | number {
     const addon = this.addon;
-    return mapped(addon.mapDevice(fd, offset, length, protection), (native) => new LinuxDeviceMemory(addon, native));
+    return mapped(addon, addon.mapDevice(fd, offset, length, protection), LinuxDeviceMemory);
   }
 
   memory(request: MemoryRequest): MemoryMapping | number {
@@ -71,7 +73,7 @@ export class LinuxSystemCalls implements SystemCalls {
       request.kind === 'anonymous'
         ? addon.mapAnonymous(request.length)
         : addon.mapFile(request.fd, request.offset, request.length);
-    return mapped(result, (native) => new LinuxMemory(addon, native));
+    return mapped(addon, result, LinuxMemory);
   }
 
   addressOf(bytes: ArrayBufferLike): bigint | number {
@@ -125,7 +127,7 @@ export class LinuxSystemCalls implements SystemCalls {
   }
 
   poll(fd: Fd, timeout: number): number {
-    if (timeout >= 0 && timeout <= pollSlice) return this.addon.poll(fd, timeout);
+    if (timeout >= 0 && timeout <= pollSlice) return this.addon.poll(fd, Math.ceil(timeout));
     const end = timeout < 0 ? Number.POSITIVE_INFINITY : this.now() + timeout;
     for (;;) {
       const left = Math.max(0, Math.ceil(Math.min(pollSlice, end - this.now())));
