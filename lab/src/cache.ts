@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheFolder } from './paths.js';
@@ -50,8 +50,12 @@ export async function cached(kind: string, key: string, make: (folder: string) =
   if (existsSync(target)) return target;
   return withLock(`${kind}-${key}`, async () => {
     if (existsSync(target)) return target;
-    const partial = `${target}.partial-${process.pid}`;
-    rmSync(partial, { recursive: true, force: true });
+    // What an interrupted preparation left: nobody else makes this key while the lock is held.
+    const mark = `${key}.partial-`;
+    for (const name of existsSync(dirname(target)) ? readdirSync(dirname(target)) : []) {
+      if (name.startsWith(mark)) rmSync(join(dirname(target), name), { recursive: true, force: true });
+    }
+    const partial = join(dirname(target), `${mark}${process.pid}`);
     mkdirSync(partial, { recursive: true });
     try {
       await make(partial);
@@ -84,4 +88,17 @@ export async function remembered<T extends { readonly root: string }>(
     renameSync(`${file}.new`, file);
     return found;
   });
+}
+
+/** A fresh folder for the records of one suite's runs. Older ones are removed but for the newest 40. */
+export function recordsFolder(suite: string): string {
+  const runs = join(cacheFolder(), 'runs');
+  mkdirSync(runs, { recursive: true });
+  const older = readdirSync(runs)
+    .map((name) => join(runs, name))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  for (const folder of older.slice(39)) rmSync(folder, { recursive: true, force: true });
+  const folder = join(runs, `${suite}-${new Date().toISOString().replace(/[:.]/g, '')}-${process.pid}`);
+  mkdirSync(folder);
+  return folder;
 }

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { boot } from './boot.js';
+import { recordsFolder } from './cache.js';
 import { CannotRun, cannotRunCode, describeCannotRun } from './cannot-run.js';
 import { checkMachine, needTools } from './packages.js';
-import { cacheFolder, suitesFolder } from './paths.js';
+import { suitesFolder } from './paths.js';
 import { describeRun, describeTests, good, makeReport, mergeRuns, type Report } from './report.js';
 import type { Plan, RunResult, TestResult } from './suite.js';
 
@@ -52,12 +53,7 @@ const say = (line: string) => process.stderr.write(`lab: ${line}\n`);
 async function runSuite(name: string, options: Options): Promise<Report> {
   const plan = await loadPlan(name);
   await needTools(plan.tools ?? [], say);
-  const records = join(
-    cacheFolder(),
-    'runs',
-    `${name}-${new Date().toISOString().replace(/[:.]/g, '')}-${process.pid}`,
-  );
-  mkdirSync(records, { recursive: true });
+  const records = recordsFolder(name);
   print(`${name}: ${plan.title}`);
   if ('host' in plan) {
     const { kernels, tests, fields } = await plan.host({ say, folder: records });
