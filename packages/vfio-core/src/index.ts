@@ -1,4 +1,21 @@
 export { type BackendOption, defaultBackend } from './backend.js';
+export { Container } from './container/container.js';
+export { exitPhase } from './container/exit-phases.js';
+export {
+  deviceExists,
+  driverOf,
+  findGroup,
+  type GroupMember,
+  groupOf,
+  type IommuGroup,
+  servesVfio,
+} from './container/find-group.js';
+export { Group, type GroupStatus } from './container/group.js';
+export { type OpenOptions, openDevice } from './container/open.js';
+export { pciAddress } from './container/pci-address.js';
+export { isBridgeClass, pciClassName } from './container/pci-class.js';
+export { notPermitted, notViable } from './container/refusals.js';
+export { type MapRequest, Type1 } from './container/type1.js';
 export {
   type ClosePhase,
   closePhases,
@@ -11,7 +28,14 @@ export {
   RegionIndex,
   type RegionInfo,
 } from './device/device.js';
+export { encodeIrqRequest } from './device/irq-set.js';
+export { type ChannelTicket, KernelChannel, type KernelChannelOptions } from './device/kernel-channel.js';
+export { mappableSpan } from './device/mappable-span.js';
+export { type ClosableChannel, OpenDevice, type OpenDeviceParts } from './device/open-device.js';
 export * from './errors/index.js';
+export { type ArenaPiece, DmaArena } from './memory/arena.js';
+export { attachDma } from './memory/attach.js';
+export { type BufferParts, ContiguousBuffer } from './memory/buffer.js';
 export type {
   AddressRange,
   AllocateOptions,
@@ -23,6 +47,10 @@ export type {
   Iova,
   PhysicalAddress,
 } from './memory/dma.js';
+export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
+export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';
+export { PagedBuffer, type PagedParts } from './memory/paged-buffer.js';
+export { isType1Space, Type1Space } from './memory/type1-space.js';
 export type { RegisterWindow } from './seam/register-window.js';
 export {
   type DeviceMapping,

@@ -28,6 +28,11 @@ export const errorKinds = {
     'The machine has no IOMMU, or it is off.',
     'Switch the IOMMU on in the firmware and boot with intel_iommu=on (Intel) or amd_iommu=on (AMD).',
   ),
+  ERR_VFIO_NOIOMMU_OFF: kind(
+    'configuration',
+    'No-IOMMU mode was asked for and is switched off in the kernel.',
+    'Switch it on, then bind the device again: echo Y > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode.',
+  ),
   ERR_VFIO_UNSAFE_INTERRUPTS: kind(
     'configuration',
     'The IOMMU does not isolate interrupts.',

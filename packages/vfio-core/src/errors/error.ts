@@ -17,6 +17,8 @@ export interface ErrorFacts {
   readonly request?: string;
   /** The file concerned. */
   readonly path?: string;
+  /** What the call answered, where that is the point and no errno: `flags 0`. */
+  readonly answer?: string;
   /** Facts as data: the group's members, bytes needed and the limit, ranges asked for. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
@@ -66,7 +68,8 @@ function compose(code: string, summary: string, remedy: string, errno: string | 
     [facts.syscall, facts.request].filter(Boolean).join(' '),
     facts.path === undefined ? '' : `on ${facts.path}`,
   ].filter(Boolean);
-  const place = [where.join(' '), errno ?? ''].filter(Boolean).join(': ');
+  const called = [where.join(' '), facts.answer].filter(Boolean).join(', ');
+  const place = [called, errno ?? ''].filter(Boolean).join(': ');
   return [`${code}: ${summary}`, remedy, place].filter(Boolean).join('\n  ');
 }
 

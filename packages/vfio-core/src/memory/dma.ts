@@ -49,6 +49,8 @@ export interface DmaTicket {
   readonly offset: number;
   /** Bytes mapped (whole pages). */
   readonly mapped: number;
+  /** Where byte 0 of the buffer lies in what is mapped; 0 if it is not said. */
+  readonly start?: number;
   readonly length: number;
   readonly address: bigint;
   /** For memory that is not contiguous: the address of each page, in order, and the page size. */

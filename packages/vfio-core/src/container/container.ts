@@ -1,0 +1,79 @@
+/** A container: one I/O address space and the groups that use it. Source: linux/vfio.h. */
+
+import { type CallFacts, check } from '../errors/system-error.js';
+import { type Fd, OpenFlag, type SystemCalls } from '../seam/system-calls.js';
+import { constants, Ioctl } from '../uapi/constants.js';
+import { exitPhase } from './exit-phases.js';
+import type { Group } from './group.js';
+import { notPermitted } from './refusals.js';
+
+const path = '/dev/vfio/vfio';
+
+/** `/dev/vfio/vfio`, opened. Each opening is an empty container of its own ([CTR-1]). */
+export class Container {
+  readonly path = path;
+  readonly system: SystemCalls;
+  readonly fd: Fd;
+  /** The groups attached through {@link Group.setContainer}. */
+  readonly groups: ReadonlySet<Group> = new Set<Group>();
+  private readonly exit: number;
+  private shut = false;
+
+  private constructor(system: SystemCalls, fd: Fd) {
+    this.system = system;
+    this.fd = fd;
+    this.exit = system.onExit(exitPhase.container, { call: 'close', fd });
+  }
+
+  /** Throws `ERR_VFIO_NOT_LOADED`, `ERR_VFIO_PERMISSION`. */
+  static open(system: SystemCalls): Container {
+    const fd = system.open(path, OpenFlag.readWrite | OpenFlag.closeOnExec);
+    if (fd < 0) {
+      throw notPermitted(system, path, fd, {
+        what: `opening ${path}`,
+        codes: { ENOENT: 'ERR_VFIO_NOT_LOADED', ENODEV: 'ERR_VFIO_NOT_LOADED', ENXIO: 'ERR_VFIO_NOT_LOADED' },
+      });
+    }
+    return new Container(system, fd);
+  }
+
+  get closed(): boolean {
+    return this.shut;
+  }
+
+  /** 0 for the interface that this package speaks ([CTR-2]). */
+  apiVersion(): number {
+    return this.call('VFIO_GET_API_VERSION');
+  }
+
+  /** What an extension answers; 0 means that it is not there ([CTR-3] to [CTR-8]). */
+  extension(number: number): number {
+    return this.call('VFIO_CHECK_EXTENSION', number);
+  }
+
+  /**
+   * Chooses the IOMMU model, once a group is attached ([CTR-9] to [CTR-13]).
+   * Throws `ERR_VFIO_API` for a model that this container cannot have; for lack of rights `ERR_VFIO_UNSAFE_INTERRUPTS` (type1,
+   * [T1-2]) or `ERR_VFIO_PERMISSION` (no-IOMMU, [NOI-10]).
+   */
+  setIommu(type: number): void {
+    const refused = type === constants.VFIO_NOIOMMU_IOMMU ? 'ERR_VFIO_PERMISSION' : 'ERR_VFIO_UNSAFE_INTERRUPTS';
+    this.call('VFIO_SET_IOMMU', type, { EPERM: refused, ENODEV: 'ERR_VFIO_API' });
+  }
+
+  /** Idempotent. The kernel keeps a container while groups are attached ([CTR-16]): close those first. */
+  close(): void {
+    if (this.shut) return;
+    this.shut = true;
+    this.system.cancelExit(this.exit);
+    this.system.close(this.fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  private call(request: keyof typeof Ioctl, argument = 0, codes: NonNullable<CallFacts['codes']> = {}): number {
+    return check(this.system.ioctl(this.fd, Ioctl[request], argument), { syscall: 'ioctl', request, path, codes });
+  }
+}

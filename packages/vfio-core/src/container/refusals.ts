@@ -1,0 +1,54 @@
+/** Errors of opening: what was refused, and why as far as the file system tells. */
+
+import { Errno } from '../errors/errno.js';
+import { VfioError } from '../errors/error.js';
+import { type CallFacts, systemError } from '../errors/system-error.js';
+import type { SystemCalls } from '../seam/system-calls.js';
+import type { GroupMember, IommuGroup } from './find-group.js';
+
+/** The error for an open that failed; where rights are lacking, it says whose the file is. */
+export function notPermitted(system: SystemCalls, path: string, result: number, facts: CallFacts): VfioError {
+  const refused = result === -Errno.EACCES || result === -Errno.EPERM;
+  const status = refused ? system.status(path) : -1;
+  if (typeof status === 'number') return systemError(result, { syscall: 'open', path, ...facts });
+  const mode = `0${(status.mode & 0o7777).toString(8)}`;
+  return new VfioError(
+    'ERR_VFIO_PERMISSION',
+    `${path} may not be opened by this user: it belongs to user ${status.uid} and group ${status.gid}, mode ${mode}.`,
+    {
+      remedy: `Run as root, or give yourself the file:  sudo chown $USER ${path}`,
+      syscall: 'open',
+      path,
+      errno: -result,
+      details: { owner: status.uid, group: status.gid, mode: status.mode },
+    },
+  );
+}
+
+const describe = ({ address, className, driver }: GroupMember): string =>
+  `${address} (${className}) is bound to ${driver}`;
+
+/** The error for a group that the kernel calls not viable: which members hold it, and what to bind. */
+export function notViable(group: IommuGroup, facts: { request: string; answer?: string; errno?: number }): VfioError {
+  const blocking = group.members.filter(({ blocksGroup }) => blocksGroup);
+  const why =
+    blocking.length > 0
+      ? blocking.map(describe).join(', ')
+      : 'the kernel calls it not viable, though no host driver shows in sysfs';
+  const remedy =
+    blocking.length > 0
+      ? `Bind every endpoint of the group to vfio-pci:  vfio bind ${blocking.map(({ address }) => address).join(' ')}`
+      : 'See the kernel log: dmesg | tail.';
+  return new VfioError('ERR_VFIO_GROUP_NOT_VIABLE', `IOMMU group ${group.id} cannot be used: ${why}.`, {
+    remedy,
+    syscall: 'ioctl',
+    path: group.path,
+    ...facts,
+    details: {
+      group: group.id,
+      members: group.members,
+      // What would have to be bound; bridges are harmless and cannot be bound.
+      bind: blocking.map(({ address }) => address),
+    },
+  });
+}

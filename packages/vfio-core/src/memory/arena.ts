@@ -1,0 +1,97 @@
+/** The memory behind DMA buffers: one memory file per address space. */
+
+import { exitPhase } from '../container/exit-phases.js';
+import { VfioError } from '../errors/error.js';
+import { check, systemError } from '../errors/system-error.js';
+import type { Fd, MemoryMapping, SystemCalls } from '../seam/system-calls.js';
+
+/** A page-granular piece of the file, mapped. */
+export interface ArenaPiece {
+  readonly mapping: MemoryMapping;
+  /** Place in the file, for a view from another thread. */
+  readonly fd: Fd;
+  readonly offset: number;
+}
+
+/**
+ * One anonymous memory file, grown as it is needed; each piece maps its own range of it.
+ *
+ * Why a shared file and not private memory: another thread can map the same bytes from a descriptor and an offset; and a
+ * child process made by fork shares it, where private pages that a device writes to would be split by copy-on-write, leaving
+ * parent and device with different copies.
+ *
+ * No place in the file is used twice while anything of it lives, so a stale ticket of another thread finds zeros and never
+ * somebody else's buffer. The file is sparse: places that were given back cost nothing.
+ */
+export class DmaArena {
+  private readonly system: SystemCalls;
+  private readonly pageSize: number;
+  private fd: Fd = -1;
+  private exit = -1;
+  private length = 0;
+  private live = 0;
+  private shut = false;
+
+  /** @param pageSize granularity in bytes: a multiple of the system's page */
+  constructor(system: SystemCalls, pageSize: number) {
+    this.system = system;
+    this.pageSize = pageSize;
+  }
+
+  /**
+   * Zeroed memory that shares no page with other memory. Throws `ERR_VFIO_NO_MEMORY`.
+   * @param bytes 1 or more; rounded up to whole pages
+   */
+  allocate(bytes: number): ArenaPiece {
+    if (this.shut) throw new VfioError('ERR_VFIO_CLOSED', 'the address space was closed.');
+    const fd = this.file();
+    const size = Math.ceil(bytes / this.pageSize) * this.pageSize;
+    const offset = this.length;
+    check(this.system.truncate(fd, offset + size), {
+      what: `growing DMA memory by ${size} bytes`,
+      syscall: 'ftruncate',
+      code: 'ERR_VFIO_NO_MEMORY',
+    });
+    const mapping = this.system.memory({ kind: 'file', fd, offset, length: size });
+    if (typeof mapping === 'number') {
+      this.system.truncate(fd, offset);
+      throw systemError(mapping, { what: `mapping ${size} bytes`, syscall: 'mmap', code: 'ERR_VFIO_NO_MEMORY' });
+    }
+    this.length = offset + size;
+    this.live++;
+    return { mapping, fd, offset };
+  }
+
+  /** Unmaps a piece and gives its pages back. Only for memory that no device can reach any more. */
+  free({ mapping, fd, offset }: ArenaPiece): void {
+    const { length } = mapping;
+    mapping.unmap();
+    this.live--;
+    if (this.fd !== fd) return;
+    if (this.live === 0) {
+      // Nobody of this thread looks at it any more: start over, so that the file does not grow for ever.
+      this.length = 0;
+      this.system.truncate(fd, 0);
+    } else {
+      this.system.punchHole(fd, offset, length);
+    }
+  }
+
+  /** Idempotent. Pieces that were not freed stay mapped: they were leaked on purpose. */
+  close(): void {
+    if (this.shut) return;
+    this.shut = true;
+    if (this.fd < 0) return;
+    this.system.cancelExit(this.exit);
+    this.system.close(this.fd);
+    this.fd = -1;
+  }
+
+  private file(): Fd {
+    if (this.fd < 0) {
+      this.fd = check(this.system.memfd('vfio-dma'), { syscall: 'memfd_create', code: 'ERR_VFIO_NO_MEMORY' });
+      this.exit = this.system.onExit(exitPhase['memory freed'], { call: 'close', fd: this.fd });
+    }
+    return this.fd;
+  }
+}
