@@ -93,6 +93,7 @@ export class IovaAllocator {
     // The ranges may have shrunk since: only what is still usable becomes a hole.
     for (const span of this.usable) {
       const from = start > span.start ? start : span.start;
+      // biome-ignore lint/complexity/useMathMinMax: Math.min takes no bigint
       const to = end < span.end ? end : span.end;
       if (from < to) this.addHole(from, to);
     }
