@@ -1,12 +1,12 @@
 /** A PCI device: what `Device` offers, and registers, configuration space, bus mastering, reset. */
 
 import {
-  type BackendOption,
   type ClosePhase,
   type Device,
   type DeviceChannel,
   type DmaSpace,
   isDeviceGone,
+  type OpenOptions,
   openDevice,
   VfioError,
 } from 'vfio-core';
@@ -15,12 +15,6 @@ import { Region } from './region.js';
 
 /** Marks a PciDevice, of whichever copy of this package. */
 const brand: unique symbol = Symbol.for('vfio-pci.PciDevice') as never;
-
-/** Options of {@link PciDevice.open}. */
-export interface OpenOptions extends BackendOption {
-  /** An address space to join, so that several devices share their DMA memory. By default the device gets its own. */
-  readonly space?: DmaSpace;
-}
 
 /** A bit of the command register that switches something on. */
 export interface CommandSwitch {

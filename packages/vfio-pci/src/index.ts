@@ -1,5 +1,6 @@
+export * from './binding/index.js';
 export * from './config/index.js';
-export { type CommandSwitch, type OpenOptions, PciDevice } from './device.js';
+export { type CommandSwitch, PciDevice } from './device.js';
 export * from './discovery/index.js';
 export * from './layouts/index.js';
 export { Region, type WindowAccess } from './region.js';
