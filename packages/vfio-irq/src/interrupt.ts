@@ -1,6 +1,14 @@
 /** One interrupt vector, or one of the two events, with its eventfd. */
 
-import { check, type DeviceChannel, defaultBackend, isDeviceGone, type SystemCalls, VfioError } from 'vfio-core';
+import {
+  check,
+  type DeviceChannel,
+  defaultBackend,
+  exitPhase,
+  isDeviceGone,
+  type SystemCalls,
+  VfioError,
+} from 'vfio-core';
 import { AttachedInterrupt } from './attached-interrupt.js';
 import { EventCounter } from './event-counter.js';
 import { bindVector, type EventKind, eventKinds } from './modes.js';
@@ -17,9 +25,6 @@ export interface InterruptSource {
   /** Told once, when this interrupt was closed by itself. */
   readonly closed?: () => void;
 }
-
-/** Exit steps of this phase come after the device was closed; see `closePhases` of `vfio-core`. */
-const AFTER_DEVICE = 4;
 
 /**
  * One vector of a device. Get it from an {@link InterruptSet} or from `interrupts(device).errors()` and `.requests()`.
@@ -51,7 +56,7 @@ export class Interrupt extends EventCounter {
     this.vector = source.vector;
     this.maskable = source.maskable;
     this.automasked = source.automasked;
-    this.exit = system.onExit(AFTER_DEVICE, { call: 'close', fd });
+    this.exit = system.onExit(exitPhase['memory freed'], { call: 'close', fd });
   }
 
   /**
