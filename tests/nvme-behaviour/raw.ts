@@ -21,6 +21,8 @@ export interface RawNvme {
   memory(bytes: number): RawMemory;
   /** An address that the controller cannot reach, where the machine has a way to refuse. */
   readonly unreachable?: bigint;
+  /** A command's data at that address is an error to the controller, and not bytes from nowhere. */
+  readonly refusesData?: boolean;
   /** Gives the controller time to work: about a millisecond. */
   wait(): Promise<void> | void;
   /** Which interrupts are switched on; MSI-X when a case starts, with 8 vectors or more. */
@@ -204,6 +206,12 @@ export class RawQueues {
 
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+/** Where queues are to lie, if not at any page: bytes to allocate at least, and how to choose the place in them. */
+export interface Placement {
+  readonly room?: number;
+  readonly align?: (memory: RawMemory) => RawMemory;
+}
+
 /** Brings a controller up for one case, and down again after it. */
 export class RawController {
   admin!: RawQueues;
@@ -234,10 +242,12 @@ export class RawController {
   }
 
   /** Sets the admin queue up and enables the controller. */
-  async enable(admin: { submissionSize?: number; completionSize?: number; cc?: number } = {}): Promise<this> {
+  async enable(
+    admin: { submissionSize?: number; completionSize?: number; cc?: number } & Placement = {},
+  ): Promise<this> {
     await this.disable();
     const { submissionSize = 32, completionSize = 32, cc = enabled } = admin;
-    this.admin = this.pair(0, 0, submissionSize, completionSize);
+    this.admin = this.pair(0, 0, submissionSize, completionSize, admin);
     this.registers.write32(offset.AQA, ((completionSize - 1) << 16) | (submissionSize - 1));
     this.registers.write64(offset.ASQ, this.admin.submission.address);
     this.registers.write64(offset.ACQ, this.admin.completion.address);
@@ -247,9 +257,16 @@ export class RawController {
   }
 
   /** Memory of a pair of queues; the controller hears nothing of it. */
-  pair(id: number, completionId: number, submissionSize: number, completionSize: number): RawQueues {
-    const submission = this.memory(submissionSize * 64);
-    const completion = this.memory(completionSize * 16);
+  pair(
+    id: number,
+    completionId: number,
+    submissionSize: number,
+    completionSize: number,
+    placement: Placement = {},
+  ): RawQueues {
+    const { room = 0, align = (memory) => memory } = placement;
+    const submission = align(this.memory(Math.max(submissionSize * 64, room)));
+    const completion = align(this.memory(Math.max(completionSize * 16, room)));
     return new RawQueues(
       this.raw,
       id,
@@ -265,10 +282,15 @@ export class RawController {
   /** A pair of I/O queues, created. */
   async queues(
     id = 1,
-    options: { submissionSize?: number; completionSize?: number; vector?: number; interrupts?: boolean } = {},
+    options: {
+      submissionSize?: number;
+      completionSize?: number;
+      vector?: number;
+      interrupts?: boolean;
+    } & Placement = {},
   ): Promise<RawQueues> {
     const { submissionSize = 16, completionSize = 16, vector = 0, interrupts = false } = options;
-    const queues = this.pair(id, id, submissionSize, completionSize);
+    const queues = this.pair(id, id, submissionSize, completionSize, options);
     await this.admin.status(0, 'Create I/O Completion Queue', {
       opcode: 0x05,
       prp1: queues.completion.address,
@@ -312,7 +334,7 @@ export interface Behaviour {
   /** How QEMU's controller is known to answer otherwise; the case then expects that of it. */
   readonly note?: string;
   /** What the place that runs the case must offer. */
-  readonly needs?: 'interrupts' | 'pin' | 'refusal' | 'function reset';
+  readonly needs?: 'interrupts' | 'pin' | 'refusal' | 'data refusal' | 'function reset';
   run(controller: RawController): Promise<void>;
 }
 
@@ -325,6 +347,8 @@ export function possible(behaviour: Behaviour, raw: RawNvme): boolean {
       return raw.interrupts !== undefined && raw.useInterrupts !== undefined;
     case 'refusal':
       return raw.unreachable !== undefined;
+    case 'data refusal':
+      return raw.unreachable !== undefined && raw.refusesData === true;
     case 'function reset':
       return raw.resetFunction !== undefined;
     default:

@@ -98,7 +98,7 @@ export const ioBehaviour: readonly Behaviour[] = [
     async run(c) {
       const io = await ready(c);
       const { address } = c.memory(4096);
-      await io.status(0x4002, 'fused', { opcode: 0x02, flags: 1, nsid: 1, prp1: address });
+      await io.status(0x0002, 'fused', { opcode: 0x02, flags: 1, nsid: 1, prp1: address });
     },
   },
   {
@@ -175,7 +175,7 @@ export const ioBehaviour: readonly Behaviour[] = [
       await io.status(0, 'write', { ...command, opcode: 0x01 });
       await io.status(0, 'compare', { ...command, opcode: 0x05 });
       data.bytes[4095] = (data.bytes[4095] as number) ^ 1;
-      await io.status(0x4285, 'compare of other data', { ...command, opcode: 0x05 });
+      await io.status(0x0285, 'compare of other data', { ...command, opcode: 0x05 });
     },
   },
   {

@@ -61,7 +61,7 @@ export const queueBehaviour: readonly Behaviour[] = [
     async run(c) {
       await c.enable();
       await c.queues(1);
-      await c.admin.status(0x410c, 'Delete I/O Completion Queue', { opcode: 0x04, cdw10: 1 });
+      await c.admin.status(0x010c, 'Delete I/O Completion Queue', { opcode: 0x04, cdw10: 1 });
       await c.admin.status(0, 'Delete I/O Submission Queue', { opcode: 0x00, cdw10: 1 });
       await c.admin.status(0, 'Delete I/O Completion Queue', { opcode: 0x04, cdw10: 1 });
       await c.queues(1);
@@ -69,11 +69,13 @@ export const queueBehaviour: readonly Behaviour[] = [
   },
   {
     title: 'deleting a queue that is not there, or an admin queue, is Invalid Queue Identifier',
+    note: 'QEMU says Completion Queue Invalid where a completion queue is to be deleted',
     async run(c) {
       await c.enable();
       for (const opcode of [0x00, 0x04]) {
+        const expected = c.kind === 'qemu' && opcode === 0x04 ? 0x4100 : 0x4101;
         for (const id of [0, 5, 0x7777]) {
-          await c.admin.status(0x4101, `deleting queue ${id}, opcode ${opcode}`, { opcode, cdw10: id });
+          await c.admin.status(expected, `deleting queue ${id}, opcode ${opcode}`, { opcode, cdw10: id });
         }
       }
     },
@@ -148,7 +150,7 @@ export const queueBehaviour: readonly Behaviour[] = [
       equal(counts[1] ?? 0, 3, 'completions of queue 1');
       equal(counts[2] ?? 0, 4, 'completions of queue 2');
       await c.admin.status(0, 'Delete I/O Submission Queue 1', { opcode: 0x00, cdw10: 1 });
-      await c.admin.status(0x410c, 'Delete I/O Completion Queue, still used', { opcode: 0x04, cdw10: 1 });
+      await c.admin.status(0x010c, 'Delete I/O Completion Queue, still used', { opcode: 0x04, cdw10: 1 });
       await c.admin.status(0, 'Delete I/O Submission Queue 2', { opcode: 0x00, cdw10: 2 });
       await c.admin.status(0, 'Delete I/O Completion Queue', { opcode: 0x04, cdw10: 1 });
     },

@@ -1,6 +1,6 @@
 /** Admin commands: NVMe 1.4, section 5. */
 
-import type { Command } from './command.js';
+import { type Command, checkFlags } from './command.js';
 import {
   activeNamespaces,
   identifyController,
@@ -28,8 +28,8 @@ const Opcode = {
 
 /** Carries out one admin command. Answers its status, or `held`; then `done` is called when it ends. */
 export function executeAdmin(state: ControllerState, command: Command, done: (status: number) => void): number {
-  // Neither fused operations nor scatter gather lists exist here: section 4.2.
-  if (command.fuse !== 0 || command.transfer !== 0) return permanent(Status.invalidField);
+  const wrong = checkFlags(command);
+  if (wrong !== Status.success) return wrong;
   switch (command.opcode) {
     case Opcode.createCompletionQueue:
       return createCompletionQueue(state, command);
@@ -147,7 +147,7 @@ function deleteCompletionQueue(state: ControllerState, command: Command): number
   const id = queueIdentifier(command);
   const queue = state.queues.completion.get(id);
   if (id === 0 || queue === undefined) return permanent(Status.invalidQueueIdentifier);
-  if (queue.submissionQueues.size > 0) return permanent(Status.invalidQueueDeletion);
+  if (queue.submissionQueues.size > 0) return Status.invalidQueueDeletion;
   state.queues.removeCompletion(queue);
   state.queuesChanged();
   return Status.success;

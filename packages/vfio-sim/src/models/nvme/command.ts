@@ -1,6 +1,7 @@
 /** A command while the controller works on it: NVMe 1.4, section 4.2 (figure 105). */
 
 import type { SubmissionQueue } from './queues.js';
+import { permanent, Status } from './status.js';
 
 /** A handler answers this instead of a status when the command stays open (an asynchronous event request). */
 export const held = -1;
@@ -52,4 +53,10 @@ export class Command {
   get blockCount(): number {
     return (this.dword(12) & 0xffff) + 1;
   }
+}
+
+/** Neither scatter gather lists nor fused operations exist here. */
+export function checkFlags(command: Command): number {
+  if (command.transfer !== 0) return permanent(Status.invalidField);
+  return command.fuse === 0 ? Status.success : Status.invalidField;
 }

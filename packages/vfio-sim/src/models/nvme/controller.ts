@@ -255,8 +255,6 @@ export class NvmeController implements DeviceModel, ControllerState, QueueOwner 
       (cc.completionEntry !== 0 && cc.completionEntry !== entrySizes.completion) ||
       submissionEntries < 2 ||
       completionEntries < 2 ||
-      this.asq === 0n ||
-      this.acq === 0n ||
       this.asq % page !== 0n ||
       this.acq % page !== 0n;
     if (wrong) {

@@ -1,6 +1,6 @@
 /** I/O commands of the NVM command set: NVMe 1.4, section 6. */
 
-import type { Command } from './command.js';
+import { type Command, checkFlags } from './command.js';
 import { everyNamespace, type Namespace } from './namespaces.js';
 import { gather, resolvePrps, scatter } from './prp.js';
 import type { ControllerState } from './state.js';
@@ -20,7 +20,8 @@ const rangeBytes = 16;
 
 /** Carries out one I/O command and answers its status. */
 export function executeIo(state: ControllerState, command: Command): number {
-  if (command.fuse !== 0 || command.transfer !== 0) return permanent(Status.invalidField);
+  const wrong = checkFlags(command);
+  if (wrong !== Status.success) return wrong;
   // Flush alone may speak to all namespaces at once.
   if (command.opcode === Opcode.flush && command.namespaceId === everyNamespace) {
     for (const namespace of state.namespaces) {
@@ -102,7 +103,7 @@ function compare(state: ControllerState, command: Command, namespace: Namespace)
   const stored = new Uint8Array(transfer.length);
   if (!readDisk(state, namespace, command.firstBlock, stored)) return permanent(Status.unrecoveredReadError);
   state.logs.statistics.reads++;
-  return stored.every((byte, i) => byte === expected[i]) ? Status.success : permanent(Status.compareFailure);
+  return stored.every((byte, i) => byte === expected[i]) ? Status.success : Status.compareFailure;
 }
 
 /** Section 6.17: moves no data, so that MDTS does not limit it. */
