@@ -6,7 +6,8 @@
 
 import { type Device, type DmaBuffer, type SystemCalls, VfioError } from 'vfio-core';
 import { type InterruptSet, interrupts } from 'vfio-irq';
-import { bit, bits, PciDevice, type RegistersOf, reg32, reg64, registers } from 'vfio-pci';
+import { bit, bits, type PciDevice, type RegistersOf, reg32, reg64, registers } from 'vfio-pci';
+import { takeDevice } from '../take-device.js';
 
 /** Registers in BAR 0: 32-bit accesses below 80h; from there on 64 bits at once, since a store to one half is lost or clears the other. */
 export const EDU = registers('edu', {
@@ -54,11 +55,7 @@ export class Edu implements AsyncDisposable, Disposable {
   /** By address, or on a device that is open already, which is then closed with it. Throws `ERR_VFIO_NOT_SUPPORTED` for another device. */
   static async open(target: string | Device, options: EduOptions = {}): Promise<Edu> {
     const { backend, interrupts: kind = 'msi', timeout = 2000 } = options;
-    const device =
-      typeof target === 'string'
-        ? await PciDevice.open(target, backend === undefined ? {} : { backend })
-        : PciDevice.from(target);
-    try {
+    return takeDevice(target, backend, async (device) => {
       const regs = device.bar(0).registers(EDU);
       const identification = regs.IDENTIFICATION.read();
       if (identification === 0xffffffff) {
@@ -78,10 +75,7 @@ export class Edu implements AsyncDisposable, Disposable {
       device.busMaster.enable();
       const irqs = kind === 'polled' ? undefined : await interrupts(device).enable(kind, 1);
       return new Edu(device, regs, irqs, timeout);
-    } catch (error) {
-      device.close();
-      throw error;
-    }
+    });
   }
 
   private constructor(

@@ -4,7 +4,8 @@
  */
 
 import { type Device, type DmaSpace, VfioError } from 'vfio-core';
-import { PciDevice } from 'vfio-pci';
+import type { PciDevice } from 'vfio-pci';
+import { takeDevice } from '../take-device.js';
 import type { Admin } from './admin.js';
 import { ControllerHardware } from './hardware.js';
 import type { ControllerData } from './identify.js';
@@ -50,25 +51,13 @@ export class Nvme implements AsyncDisposable, Disposable {
    * (all-ones), `ERR_NVME_NOT_READY`, `ERR_NVME_FATAL`, `ERR_NVME_TIMEOUT`, `ERR_NVME_STATUS`, `ERR_NVME_ARGUMENT`, `ERR_VFIO_IRQ`.
    */
   static async open(target: string | Device, options: NvmeOptions = {}): Promise<Nvme> {
-    const { backend } = options;
-    const device =
-      typeof target === 'string'
-        ? await PciDevice.open(target, backend === undefined ? {} : { backend })
-        : PciDevice.from(target);
-    try {
+    return takeDevice(target, options.backend, async (device) => {
       checkOptions(options);
       checkClass(device);
       const nvme = new Nvme(device, options);
       await nvme.start();
       return nvme;
-    } catch (error) {
-      try {
-        device.close();
-      } catch {
-        // The first error says more.
-      }
-      throw error;
-    }
+    });
   }
 
   private constructor(device: PciDevice, options: NvmeOptions) {

@@ -10,6 +10,8 @@ export interface QueueNamespace {
   /** Bytes. */
   readonly blockSize: number;
   /** Length in blocks. */
+  readonly blocks: bigint;
+  /** The same as a number, for the path that makes no bigint. */
   readonly blockCount: number;
 }
 

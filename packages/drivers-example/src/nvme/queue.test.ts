@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PlainBuffer, ScriptedController } from '../testing/scripted-controller.js';
 
-const disk = { id: 1, blockSize: 512, blockCount: 2 ** 40 };
+const disk = { id: 1, blockSize: 512, blocks: 1n << 40n, blockCount: 2 ** 40 };
 const buffer = () => new PlainBuffer(1 << 17, 0x40_0000n);
 const ignore = () => {};
 

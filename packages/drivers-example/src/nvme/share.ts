@@ -68,7 +68,12 @@ export function shareQueue(parts: QueueParts, position: QueueTicket['position'])
     );
   }
   const { id, depth, pageSize, maxTransfer, listBytes, timeout, readOnly, tailDoorbell, headDoorbell } = parts;
-  const namespaces = parts.namespaces.map(({ id, blockSize, blockCount }) => ({ id, blockSize, blockCount }));
+  const namespaces = parts.namespaces.map(({ id, blockSize, blocks, blockCount }) => ({
+    id,
+    blockSize,
+    blocks,
+    blockCount,
+  }));
   return {
     ...{ id, depth, pageSize, maxTransfer, listBytes, timeout, readOnly, tailDoorbell, headDoorbell },
     fd: origin.fd,

@@ -104,8 +104,8 @@ export class ScriptedController {
       headDoorbell: this.headDoorbell,
       ...{ submission, completion, lists: this.lists },
       namespaces: [
-        { id: 1, blockSize: 512, blockCount: 2 ** 40 },
-        { id: 2, blockSize: 4096, blockCount: 1000 },
+        { id: 1, blockSize: 512, blocks: 1n << 40n, blockCount: 2 ** 40 },
+        { id: 2, blockSize: 4096, blocks: 1000n, blockCount: 1000 },
       ],
       release: async () => void this.released++,
     };
