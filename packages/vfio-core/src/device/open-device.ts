@@ -39,6 +39,8 @@ export class OpenDevice implements Device {
     device: [],
     memory: [],
   };
+  private readonly errors: unknown[] = [];
+  private ending: Promise<void> | undefined;
   private shut = false;
 
   constructor(parts: OpenDeviceParts) {
@@ -73,7 +75,7 @@ export class OpenDevice implements Device {
     if (this.shut) return;
     this.shut = true;
     const { channel } = this.parts;
-    const errors: unknown[] = [];
+    const { errors } = this;
     this.play('interrupts', errors, () => channel.interruptsOff());
     this.play('bus master', errors, () => channel.busMasterOff());
     this.play('windows', errors, () => channel.closeWindows());
@@ -91,14 +93,14 @@ export class OpenDevice implements Device {
     this.close();
   }
 
-  /** Waits for a reset that is under way, too. */
+  /** Waits for a reset that is under way, too; throws what {@link close} would have thrown after it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.parts.channel.pending;
     this.close();
+    if (this.ending === undefined) return;
     await this.ending;
+    if (this.errors.length > 0) throw this.errors[0];
   }
-
-  private ending: Promise<void> | undefined;
 
   private play(phase: ClosePhase, errors: unknown[], own: () => void): void {
     for (const step of [...this.steps[phase].splice(0).reverse(), own]) {
