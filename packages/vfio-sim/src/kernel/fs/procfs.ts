@@ -1,0 +1,108 @@
+/** /proc, as far as drivers and `doctor` look there. */
+
+import { PAGE } from '../address-space.js';
+import { EINVAL } from '../errno.js';
+import { OpenFile } from '../fds.js';
+import type { Machine } from '../machine.js';
+import { type DirectoryNode, directory, link, setting, text } from './nodes.js';
+
+const PRESENT = 1n << 63n;
+
+export function procTree(machine: Machine): DirectoryNode {
+  const { memory, rights } = machine;
+  const mounts = [
+    ['proc', '/proc', 'proc'],
+    ['sysfs', '/sys', 'sysfs'],
+    ['udev', '/dev', 'devtmpfs'],
+    ['tmpfs', '/run', 'tmpfs'],
+    ['hugetlbfs', '/dev/hugepages', 'hugetlbfs'],
+  ] as const;
+  const self = directory({
+    limits: text(() => limits(machine)),
+    status: text(() => status(machine)),
+    pagemap: { kind: 'file', mode: 0o400, open: () => new PagemapFile(machine) },
+    mounts: text(() => mounts.map(([from, at, type]) => `${from} ${at} ${type} ${options(type)} 0 0\n`).join('')),
+    mountinfo: text(() =>
+      mounts
+        .map(
+          ([from, at, type], index) =>
+            `${20 + index} 1 0:${30 + index} / ${at} rw - ${type} ${from} ${options(type)}\n`,
+        )
+        .join(''),
+    ),
+  });
+  const flags: [boolean, number][] = [
+    [rights.ipcLock, 14],
+    [rights.sysRawio, 17],
+    [rights.sysAdmin, 21],
+  ];
+  const effective = flags.reduce((mask, [has, bit]) => (has ? mask | (1 << bit) : mask), 0);
+  return directory({
+    self: link('4242'),
+    '4242': self,
+    mounts: link('self/mounts'),
+    swaps: text(() => 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'),
+    meminfo: text(
+      () =>
+        `MemTotal:       16384000 kB\nHugePages_Total: ${memory.hugePages}\nHugePages_Free:  ${memory.hugePagesFree}\nHugepagesize:       2048 kB\n`,
+    ),
+    cmdline: text(() => `BOOT_IMAGE=/vmlinuz root=/dev/ram0${machine.iommu ? ' intel_iommu=on' : ''}\n`),
+    sys: directory({
+      kernel: directory({
+        osrelease: text(() => `${machine.kernel.release}.0-simulation\n`),
+        tainted: text(() => `${machine.taint}\n`),
+      }),
+      vm: directory({
+        nr_hugepages: setting(
+          () => `${memory.hugePages}\n`,
+          (written) => {
+            const pages = Number(written);
+            if (!Number.isInteger(pages) || pages < 0) return -EINVAL;
+            memory.hugePages = pages;
+            return 0;
+          },
+        ),
+      }),
+    }),
+  });
+
+  function status(of: Machine): string {
+    const kib = Math.floor(of.lockedBytes / 1024);
+    const mask = effective.toString(16).padStart(16, '0');
+    return `Name:\tnode\nPid:\t4242\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmLck:\t${String(kib).padStart(8)} kB\nCapEff:\t${mask}\n`;
+  }
+}
+
+const options = (type: string): string => (type === 'hugetlbfs' ? 'rw,relatime,pagesize=2M' : 'rw,relatime');
+
+function limits({ memlock }: Machine): string {
+  const value = memlock === Number.POSITIVE_INFINITY ? 'unlimited' : String(memlock);
+  const row = (name: string, soft: string, hard: string, unit: string) =>
+    `${name.padEnd(26)}${soft.padEnd(21)}${hard.padEnd(21)}${unit.padEnd(10)}\n`;
+  return (
+    row('Limit', 'Soft Limit', 'Hard Limit', 'Units') +
+    row('Max open files', '1024', '1048576', 'files') +
+    row('Max locked memory', value, value, 'bytes')
+  );
+}
+
+/** Physical page numbers, 8 bytes a page; without CAP_SYS_ADMIN the numbers read 0. Source: Documentation/admin-guide/mm/pagemap.rst. */
+class PagemapFile extends OpenFile {
+  readonly path = '/proc/self/pagemap';
+
+  constructor(private readonly machine: Machine) {
+    super();
+  }
+
+  override pread(into: Uint8Array, offset: number): number {
+    if (offset % 8 !== 0 || into.length % 8 !== 0) return -EINVAL;
+    const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
+    for (let at = 0; at < into.length; at += 8) {
+      const address = (BigInt(offset + at) / 8n) * BigInt(PAGE);
+      const physical = this.machine.memory.physicalOf(address);
+      const frame = physical === undefined || !this.machine.rights.sysAdmin ? 0n : physical / BigInt(PAGE);
+      view.setBigUint64(at, physical === undefined ? 0n : PRESENT | frame, true);
+    }
+    return into.length;
+  }
+}

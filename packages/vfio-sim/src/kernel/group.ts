@@ -1,0 +1,168 @@
+/** IOMMU groups and `/dev/vfio/N`, section 2 of the behaviours. */
+
+import type { UserArgument } from './argument.js';
+import { type Container, ContainerFile } from './container.js';
+import type { Device } from './device.js';
+import { EBADF, EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOTTY, EPERM } from './errno.js';
+import { OpenFile } from './fds.js';
+import { type Machine, TASK } from './machine.js';
+import type { DmaDomain, PciFunction } from './pci/function.js';
+import type { Slot } from './pci/slot.js';
+
+const VIABLE = 1;
+const CONTAINER_SET = 2;
+
+export class Group {
+  /** Every function of the IOMMU group, whatever its driver. */
+  readonly members: Slot[] = [];
+  container: Container | undefined;
+  /** The group file or a device of it is open ([GRP-2], [GRP-3]). */
+  opened: GroupFile | undefined;
+  /** Open devices. */
+  readonly devices = new Map<PciFunction, Device>();
+
+  constructor(
+    readonly number: number,
+    readonly noiommu: boolean,
+    private readonly machine: Machine,
+  ) {}
+
+  /** Name of the node below /dev/vfio, and of the class device. */
+  get node(): string {
+    return this.noiommu ? `noiommu-${this.number}` : `${this.number}`;
+  }
+
+  /** A node exists while a member is bound to a vfio driver ([GRP-1]). */
+  get exists(): boolean {
+    return this.members.some((member) => member.driver === 'vfio-pci');
+  }
+
+  /** [GRP-8]: no host driver claims the group's DMA. */
+  get claimed(): boolean {
+    return this.members.some((member) => member.claimsDma);
+  }
+
+  get viable(): boolean {
+    if (this.container !== undefined && this.machine.kernel.since('5.19')) return true;
+    return !this.claimed;
+  }
+
+  open(): OpenFile | number {
+    if (!this.exists) return -ENODEV;
+    if (this.noiommu && !this.machine.rights.sysRawio) return -EPERM;
+    if (this.opened !== undefined) return -EBUSY;
+    this.opened = new GroupFile(this, this.machine);
+    return this.opened;
+  }
+
+  setDomain(domain: DmaDomain | undefined): void {
+    for (const { function: member } of this.members) member.domain = domain;
+  }
+
+  attach(container: Container): number {
+    const status = container.attach(this);
+    if (status === 0) this.container = container;
+    return status;
+  }
+
+  detach(): void {
+    this.container?.detach(this);
+    this.container = undefined;
+  }
+}
+
+export class GroupFile extends OpenFile {
+  constructor(
+    private readonly group: Group,
+    private readonly machine: Machine,
+  ) {
+    super();
+  }
+
+  get path(): string {
+    return `/dev/vfio/${this.group.node}`;
+  }
+
+  override ioctl(request: number, argument: UserArgument): number {
+    switch (request) {
+      case 0x3b67:
+        return this.status(argument);
+      case 0x3b68:
+        return this.setContainer(argument);
+      case 0x3b69:
+        return this.unsetContainer();
+      case 0x3b6a:
+        return this.deviceFd(argument);
+      default:
+        return -ENOTTY;
+    }
+  }
+
+  protected override released(): void {
+    this.group.detach();
+    this.group.opened = undefined;
+  }
+
+  private status(argument: UserArgument): number {
+    const view = argument.view(8);
+    if (view === undefined) return -EFAULT;
+    if (view.getUint32(0, true) < 8) return -EINVAL;
+    const { group } = this;
+    if (this.machine.kernel.since('5.19') && group.members.length === 0) return -ENODEV;
+    view.setUint32(4, (group.viable ? VIABLE : 0) | (group.container ? CONTAINER_SET : 0), true);
+    return 0;
+  }
+
+  private setContainer(argument: UserArgument): number {
+    const view = argument.view(4);
+    if (view === undefined) return -EFAULT;
+    const fd = view.getInt32(0, true);
+    const { group, machine } = this;
+    const file = machine.fds.get(fd);
+    const modern = machine.kernel.since('6.0');
+    if (!modern && fd < 0) return -EINVAL;
+    if (modern && file === undefined) return -EBADF;
+    if (group.container !== undefined) return -EINVAL;
+    const refused = group.noiommu && !machine.rights.sysRawio;
+    if (!modern && refused) return -EPERM;
+    if (file === undefined) return -EBADF;
+    if (!(file instanceof ContainerFile)) return -EINVAL;
+    if (refused) return -EPERM;
+    if (machine.kernel.since('5.19') && !group.noiommu && group.claimed) return -EPERM;
+    return group.attach(file.container);
+  }
+
+  private unsetContainer(): number {
+    const { group } = this;
+    if (group.container === undefined) return -EINVAL;
+    if (group.devices.size > 0) return -EBUSY;
+    group.detach();
+    return 0;
+  }
+
+  private deviceFd(argument: UserArgument): number {
+    const { group, machine } = this;
+    const { bytes } = argument;
+    if (bytes === undefined) return -EFAULT;
+    const end = bytes.indexOf(0);
+    if ((end < 0 ? bytes.length : end) >= 4096) return -EINVAL;
+    const name = new TextDecoder().decode(bytes.subarray(0, end < 0 ? bytes.length : end));
+    const slot = group.members.find((member) => member.function.address === name && member.offersVfio);
+    const ready = group.container?.model !== undefined && group.viable;
+    if (machine.kernel.since('6.0')) {
+      if (slot === undefined) return -ENODEV;
+      if (!ready) return -EINVAL;
+    } else if (!ready) return -EINVAL;
+    if (group.noiommu && !machine.rights.sysRawio) return -EPERM;
+    if (slot === undefined) return -ENODEV;
+    if (machine.fds.full && machine.kernel.since('6.12')) return -EMFILE;
+    const file = slot.openDevice(this);
+    if (typeof file === 'number') return file;
+    if (group.noiommu) {
+      machine.log.add(
+        `vfio-pci ${name}: vfio-noiommu device opened by user (${TASK.replace('[', ':').replace(']', '')})`,
+      );
+    }
+    return machine.fds.add(file);
+  }
+}

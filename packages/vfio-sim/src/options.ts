@@ -1,0 +1,67 @@
+/** What {@link simulation} takes: a machine as data. */
+
+import type { IommuFacts, Parameters } from './kernel/machine.js';
+import type { KernelVersion } from './kernel/version.js';
+import type { DeviceFactory } from './model/contract.js';
+
+/** A device by its model, or with facts beside it. */
+export type DeviceOption = DeviceFactory | DevicePlace;
+
+/** A device and how the machine holds it at the start. */
+export interface DevicePlace {
+  readonly model: DeviceFactory;
+  /** The driver that has it at the start: `vfio-pci` by default, `null` for none. */
+  readonly driver?: string | null;
+  /** The host's own driver, which takes it when vfio-pci lets go; by default what Linux has for its class (`nvme`, ...). */
+  readonly nativeDriver?: string;
+}
+
+/** A member of a group that is only there to be seen: it has no model, answers with zeros and does nothing. */
+export interface BystanderOption {
+  readonly address: string;
+  /** The driver that has it; none by default. */
+  readonly driver?: string;
+  /** Class code, 24 bits; by default what `driver` suggests. */
+  readonly class?: number;
+  readonly vendor?: number;
+  readonly device?: number;
+}
+
+/** What the simulated process may do. All that is left out is granted but `ipcLock`, so that `memlock` holds. */
+export interface CapabilityOptions {
+  /** CAP_IPC_LOCK: the limit on locked memory does not hold. */
+  readonly ipcLock?: boolean;
+  /** CAP_SYS_RAWIO: no-IOMMU mode. */
+  readonly sysRawio?: boolean;
+  /** CAP_SYS_ADMIN: pagemap shows physical page numbers. */
+  readonly sysAdmin?: boolean;
+  /** The process may open the group nodes. */
+  readonly openGroups?: boolean;
+}
+
+/** The parameters of the three modules, as in /sys/module/NAME/parameters. */
+export type ModuleOptions = { readonly [Name in keyof Parameters]?: Partial<Parameters[Name]> };
+
+export interface SimulationOptions {
+  /** Devices by address, `dddd:bb:dd.f`. Each is bound to vfio-pci and in a group of its own unless something says otherwise. */
+  readonly devices?: Readonly<Record<string, DeviceOption>>;
+  /** Groups by number: addresses of `devices`, or bystanders. */
+  readonly groups?: Readonly<Record<number, readonly (string | BystanderOption)[]>>;
+  /** Which kernel answers; `6.1` by default. */
+  readonly kernel?: KernelVersion;
+  /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
+  readonly memlock?: number;
+  readonly capabilities?: CapabilityOptions;
+  /** An IOMMU (the default), or none; as an object, with its facts. */
+  readonly iommu?: boolean | Partial<IommuFacts>;
+  /** No IOMMU, and no-IOMMU mode switched on: devices are bound without one. */
+  readonly noiommu?: boolean;
+  /** Module parameters, or `not loaded`. */
+  readonly modules?: ModuleOptions | 'not loaded';
+  /** Pages of 2 MiB set aside; 64 by default. */
+  readonly hugePages?: number;
+  /** How many descriptors the process may have; 1024 by default. */
+  readonly openFiles?: number;
+  /** How many interrupt vectors one device can get; no limit by default. */
+  readonly vectors?: number;
+}
