@@ -7,7 +7,7 @@ import type { Namespace } from './namespace.js';
 
 let host: ReturnType<typeof machine>;
 let nvme: Nvme | undefined;
-const clean = { openFds: 0, lockedBytes: 0 };
+const clean = { openFds: 0, lockedBytes: 0, mappings: 0 };
 
 beforeEach(() => {
   host = machine();
@@ -16,6 +16,7 @@ afterEach(() => {
   nvme?.close();
   nvme = undefined;
   expect(host.leaks()).toEqual(clean);
+  host.backend.close();
 });
 
 const open = async (...options: Parameters<typeof host.open>): Promise<Nvme> => {

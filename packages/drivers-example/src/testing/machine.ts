@@ -1,18 +1,33 @@
-import { memoryDisk } from '../../../vfio-sim/src/disks/memory-disk.js';
-import type { NvmeFaults } from '../../../vfio-sim/src/models/nvme/index.js';
-import { type NvmeOptions as ModelOptions, nvmeController } from '../../../vfio-sim/src/models/nvme/index.js';
+/** A simulated machine with one NVMe controller, and what a test wants to know of it. */
+
+import {
+  type NvmeOptions as ModelOptions,
+  memoryDisk,
+  type NvmeController,
+  nvmeController,
+  simulation,
+} from 'vfio-sim';
 import { Nvme } from '../nvme/controller.js';
 import type { NvmeOptions } from '../nvme/options.js';
-import { modelDevice } from './model-device.js';
 
-export const modes = ['polled'] as const;
+export const ADDRESS = '0000:01:00.0';
+/** Each way for completions to arrive. */
+export const modes = ['msix', 'msi', 'intx', 'polled'] as const;
+
 export function machine(options: Partial<ModelOptions> = {}) {
   const disks = options.disks ?? [memoryDisk(1 << 22), memoryDisk(1 << 22, { blockSize: 4096 })];
-  const m = modelDevice(nvmeController({ ...options, disks }));
+  const backend = simulation({ devices: { [ADDRESS]: nvmeController({ ...options, disks }) } });
   return {
-    faults: (m.model as never as { faults: NvmeFaults }).faults,
-    open: (more: NvmeOptions = {}) => Nvme.open(m.device, { interrupts: 'polled', ...more }),
-    refused: () => m.bus.refused.length,
-    leaks: () => ({ openFds: 0, lockedBytes: m.open.size }),
+    backend,
+    faults: (backend.device(ADDRESS).model as NvmeController).faults,
+    open: (more: NvmeOptions = {}) => Nvme.open(ADDRESS, { backend, ...more }),
+    /** What the process holds: nothing of it may be left after a close. */
+    leaks: () => ({
+      openFds: backend.openFds.length,
+      lockedBytes: backend.lockedBytes,
+      mappings: backend.mappings.length,
+    }),
+    /** DMA that the IOMMU refused. */
+    dmaFaults: () => backend.faults.length,
   };
 }
