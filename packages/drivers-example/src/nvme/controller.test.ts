@@ -1,7 +1,9 @@
 import type { DmaBuffer } from 'vfio-core';
+import { PciDevice } from 'vfio-pci';
+import { edu, simulation } from 'vfio-sim';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { machine, modes } from '../testing/machine.js';
-import type { Nvme } from './controller.js';
+import { ADDRESS, machine, modes } from '../testing/machine.js';
+import { Nvme } from './controller.js';
 import type { InterruptMode } from './interrupt-mode.js';
 import type { Namespace } from './namespace.js';
 
@@ -305,6 +307,25 @@ describe('queue pairs', () => {
 });
 
 describe('bad controllers', () => {
+  it('that are none are told by their class, and what was given is closed', async () => {
+    const sim = simulation({ devices: { [ADDRESS]: edu() } });
+    await expect(Nvme.open(ADDRESS, { backend: sim })).rejects.toMatchObject({ code: 'ERR_NVME_CONTROLLER' });
+    const device = await PciDevice.open(ADDRESS, { backend: sim });
+    await expect(Nvme.open(device)).rejects.toThrow('0x00ff00');
+    expect(device.closed).toBe(true);
+    expect(sim.openFds).toEqual([]);
+    sim.close();
+  });
+
+  it('are refused memory that nobody mapped for them: the command fails, the fault is reported, the next one works', async () => {
+    await open();
+    using buffer = nvme!.dma.allocate(512);
+    const stray = Object.create(buffer, { low: { value: () => 0xdead_0000 }, high: { value: () => 0 } });
+    await expect(nvme!.namespaces[0]!.read(0n, stray)).rejects.toMatchObject({ code: 'ERR_NVME_STATUS' });
+    expect(host.dmaFaults()).toBeGreaterThan(0);
+    await nvme!.namespaces[0]!.read(0n, buffer);
+  });
+
   it('that never become ready are given up after CAP.TO, said in the error, with nothing left open', async () => {
     host = machine({ timeout: 1500 });
     host.faults.neverReady();
