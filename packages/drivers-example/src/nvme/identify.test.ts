@@ -21,7 +21,7 @@ describe('Identify data', () => {
       let end = 0;
       for (const [offset, kind] of Object.values(layout).sort(([a], [b]) => a - b)) {
         expect(offset).toBeGreaterThanOrEqual(end);
-        end = offset + (typeof kind === 'string' ? sizes[kind] : kind.text);
+        end = offset + (typeof kind === 'string' ? sizes[kind as keyof typeof sizes] : (kind as { text: number }).text);
       }
       expect(end).toBeLessThanOrEqual(IDENTIFY_BYTES);
     }

@@ -4,6 +4,7 @@
  */
 
 import type { SystemCalls } from 'vfio-core';
+import { EventLoopTurns } from './event-loop-turns.js';
 import type { QueuePair } from './queue.js';
 
 /** Work of one or more commands. */
@@ -53,6 +54,7 @@ export class AwaitedQueue {
   private readonly bySlot: (Pending | undefined)[];
   private readonly freeSlots: number[];
   private driving = false;
+  private readonly turns = new EventLoopTurns();
   private failed: Error | undefined;
   private readonly handler = (slot: number, status: number) => this.complete(slot, status);
 
@@ -110,6 +112,7 @@ export class AwaitedQueue {
   /** Rejects everything. The controller must not reach the buffers any more. */
   fail(error: Error): void {
     this.failed ??= error;
+    this.turns.close();
     const hit = new Set([...this.waiting, ...this.bySlot.filter((pending) => pending !== undefined)]);
     this.waiting.length = 0;
     this.bySlot.fill(undefined);
@@ -182,7 +185,7 @@ export class AwaitedQueue {
       for (let idle = 0; this.busy && !this.queue.closed; idle++) {
         if (polled) {
           if (this.spin()) idle = 0;
-          await (idle < BUSY_TURNS ? turn() : system.sleep(Math.min(LONGEST_REST, idle - BUSY_TURNS + 1)));
+          await (idle < BUSY_TURNS ? this.turns.next() : system.sleep(Math.min(LONGEST_REST, idle - BUSY_TURNS + 1)));
         } else {
           await system.sleep(interval);
           this.wake();
@@ -192,6 +195,7 @@ export class AwaitedQueue {
     } catch (error) {
       onFailure(error as Error);
     } finally {
+      this.turns.rest();
       this.driving = false;
     }
   }
@@ -206,10 +210,4 @@ export class AwaitedQueue {
     }
     return false;
   }
-}
-
-/** One turn of the event loop: as short as the engine has it. */
-function turn(): Promise<void> {
-  const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => void };
-  return new Promise((resolve) => void (setImmediate ?? setTimeout)(() => resolve()));
 }
