@@ -19,6 +19,8 @@ import { ByteStore } from './kernel/byte-store.js';
 import { EBADF, EDEADLK, EINVAL } from './kernel/errno.js';
 import { EventFd } from './kernel/eventfd.js';
 import { ExitList } from './kernel/exit-list.js';
+import type { OpenFile } from './kernel/fds.js';
+import { isImmovable } from './kernel/foreign-memory.js';
 import { FileSystem } from './kernel/fs/root.js';
 import type { DmaFault } from './kernel/log.js';
 import type { Machine } from './kernel/machine.js';
@@ -94,8 +96,13 @@ export class Simulation implements SystemCalls {
     return this.machine.log.faults;
   }
 
-  /** Descriptors that are open. */
-  get openFds(): readonly { readonly fd: Fd; readonly path: string }[] {
+  /** How many descriptors are open. */
+  get openFds(): number {
+    return this.machine.fds.entries().length;
+  }
+
+  /** Descriptors that are open, with what stands behind each. */
+  get descriptors(): readonly { readonly fd: Fd; readonly path: string }[] {
     return this.machine.fds.entries();
   }
 
@@ -151,7 +158,7 @@ export class Simulation implements SystemCalls {
   }
 
   ioctl(fd: Fd, request: number, argument?: number | Uint8Array, places?: IoctlPlaces): number {
-    const file = this.machine.fds.get(fd);
+    const file = this.file(fd);
     if (file === undefined) return -EBADF;
     const given = UserArgument.from(argument, places, this.machine.memory.space);
     const result = file.ioctl(request, given);
@@ -164,11 +171,13 @@ export class Simulation implements SystemCalls {
   }
 
   pread(fd: Fd, into: Uint8Array, offset: number): number {
-    return offset < 0 ? -EINVAL : (this.machine.fds.get(fd)?.pread(into, offset) ?? -EBADF);
+    checkBytes(into, 'into');
+    return offset < 0 ? -EINVAL : (this.file(fd)?.pread(into, offset) ?? -EBADF);
   }
 
   pwrite(fd: Fd, from: Uint8Array, offset: number): number {
-    return offset < 0 ? -EINVAL : (this.machine.fds.get(fd)?.pwrite(from, offset) ?? -EBADF);
+    checkBytes(from, 'from');
+    return offset < 0 ? -EINVAL : (this.file(fd)?.pwrite(from, offset) ?? -EBADF);
   }
 
   readFile(path: string): string | number {
@@ -204,7 +213,7 @@ export class Simulation implements SystemCalls {
   // Memory.
 
   mapDevice(fd: Fd, offset: number, length: number, protection: number): DeviceMapping | number {
-    return this.machine.fds.get(fd)?.mapDevice(offset, length, protection) ?? -EBADF;
+    return this.file(fd)?.mapDevice(offset, length, protection) ?? -EBADF;
   }
 
   memory(request: MemoryRequest): MemoryMapping | number {
@@ -213,12 +222,8 @@ export class Simulation implements SystemCalls {
     return memory.file(fds.get(request.fd), request.offset, request.length);
   }
 
-  /** Takes memory whose length is a multiple of 64 KiB, as that of WebAssembly; whether it can move cannot be seen from here. */
   addressOf(bytes: ArrayBufferLike): bigint | number {
-    const growable =
-      (bytes as { growable?: boolean; resizable?: boolean }).growable || (bytes as { resizable?: boolean }).resizable;
-    if (growable || bytes.byteLength === 0 || bytes.byteLength % 0x10000 !== 0) return -EINVAL;
-    return this.machine.memory.space.addressOf(bytes);
+    return isImmovable(bytes) ? this.machine.memory.space.addressOf(bytes) : -EINVAL;
   }
 
   memfd(name: string): Fd {
@@ -228,11 +233,11 @@ export class Simulation implements SystemCalls {
   }
 
   truncate(fd: Fd, bytes: number): number {
-    return this.machine.fds.get(fd)?.truncate(bytes) ?? -EBADF;
+    return this.file(fd)?.truncate(bytes) ?? -EBADF;
   }
 
   punchHole(fd: Fd, offset: number, length: number): number {
-    const file = this.machine.fds.get(fd);
+    const file = this.file(fd);
     if (file === undefined) return -EBADF;
     return file instanceof MemoryFile ? file.punch(offset, length) : -EINVAL;
   }
@@ -297,8 +302,13 @@ export class Simulation implements SystemCalls {
   /** Nothing is reordered here. */
   readonly storeBarrier = (): void => {};
 
+  private file(fd: Fd): OpenFile | undefined {
+    if (typeof fd !== 'number') throw new TypeError('fd: a number');
+    return this.machine.fds.get(fd);
+  }
+
   private eventFd(fd: Fd): EventFd | number {
-    const file = this.machine.fds.get(fd);
+    const file = this.file(fd);
     if (file === undefined) return -EBADF;
     return file instanceof EventFd ? file : -EINVAL;
   }
@@ -316,6 +326,10 @@ export class Simulation implements SystemCalls {
       });
     });
   }
+}
+
+function checkBytes(bytes: Uint8Array, name: string): void {
+  if (!ArrayBuffer.isView(bytes)) throw new TypeError(`${name}: a Uint8Array`);
 }
 
 function checkPath(path: string): void {
