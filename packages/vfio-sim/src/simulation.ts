@@ -96,13 +96,8 @@ export class Simulation implements SystemCalls {
     return this.machine.log.faults;
   }
 
-  /** How many descriptors are open. */
-  get openFds(): number {
-    return this.machine.fds.entries().length;
-  }
-
   /** Descriptors that are open, with what stands behind each. */
-  get descriptors(): readonly { readonly fd: Fd; readonly path: string }[] {
+  get openFds(): readonly { readonly fd: Fd; readonly path: string }[] {
     return this.machine.fds.entries();
   }
 
@@ -153,7 +148,12 @@ export class Simulation implements SystemCalls {
     return typeof file === 'number' ? file : this.machine.fds.add(file);
   }
 
-  close(fd: Fd): number {
+  /** close(2); without a descriptor, {@link powerOff}. */
+  close(fd?: Fd): number {
+    if (fd === undefined) {
+      this.powerOff();
+      return 0;
+    }
     return this.machine.fds.close(fd);
   }
 

@@ -72,7 +72,10 @@ export class Pump {
     const ran = this.time.runDue();
     const called = this.dispatch();
     const { next } = this.time;
-    if (ran || called || next <= this.time.current) return this.kick();
+    if (ran || called || next <= this.time.current) {
+      this.kick();
+      return;
+    }
     if (next === Number.POSITIVE_INFINITY) return;
     if (this.holders > 0) {
       this.time.advance(next);
