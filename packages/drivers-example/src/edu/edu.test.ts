@@ -35,7 +35,7 @@ describe.each(['msi', 'intx', 'polled'] as const)('edu with %s', (interrupts) =>
     await device[Symbol.asyncDispose]();
     expect(held(sim)).toEqual(nothing);
     expect(sim.faults).toEqual([]);
-    sim.close();
+    sim[Symbol.dispose]();
   });
 });
 
@@ -50,7 +50,7 @@ it('edu refuses what it cannot compute or reach, before the device is told', asy
   await expect(device.copyOut(buffer, 0)).rejects.toMatchObject(argument);
   await expect(device.transfer(EDU_REACH - 8n, EDU_BUFFER.address, 16, false)).rejects.toMatchObject(argument);
   device.close();
-  sim.close();
+  sim[Symbol.dispose]();
 });
 
 it('edu told to read where nothing is mapped is refused by the IOMMU, and goes on', async () => {
@@ -60,7 +60,7 @@ it('edu told to read where nothing is mapped is refused by the IOMMU, and goes o
   expect(sim.faults).toHaveLength(1);
   expect(await device.factorial(5)).toBe(120);
   device.close();
-  sim.close();
+  sim[Symbol.dispose]();
 });
 
 it('another device is no edu, and nothing stays open', async () => {
@@ -70,5 +70,5 @@ it('another device is no edu, and nothing stays open', async () => {
   const device = await PciDevice.open(ADDRESS, { backend: sim });
   await expect(Edu.open(device)).rejects.toMatchObject({ code: 'ERR_VFIO_NOT_SUPPORTED' });
   expect(device.closed).toBe(true);
-  sim.close();
+  sim[Symbol.dispose]();
 });

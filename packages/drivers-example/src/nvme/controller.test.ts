@@ -18,7 +18,7 @@ afterEach(() => {
   nvme?.close();
   nvme = undefined;
   expect(host.leaks()).toEqual(clean);
-  host.backend.close();
+  host.backend[Symbol.dispose]();
 });
 
 const open = async (...options: Parameters<typeof host.open>): Promise<Nvme> => {
@@ -314,7 +314,7 @@ describe('bad controllers', () => {
     await expect(Nvme.open(device)).rejects.toThrow('0x00ff00');
     expect(device.closed).toBe(true);
     expect(sim.openFds).toEqual([]);
-    sim.close();
+    sim[Symbol.dispose]();
   });
 
   it('are refused memory that nobody mapped for them: the command fails, the fault is reported, the next one works', async () => {

@@ -39,7 +39,7 @@ it('a queue is handed over as plain data, used elsewhere, and closed by its owne
   await nvme[Symbol.asyncDispose]();
   expect(host.leaks()).toEqual({ openFds: 0, lockedBytes: 0, mappings: 0 });
   expect(host.dmaFaults()).toBe(0);
-  backend.close();
+  backend[Symbol.dispose]();
 });
 
 it('an attachment that fails half-way leaves nothing behind', async () => {
@@ -56,5 +56,5 @@ it('an attachment that fails half-way leaves nothing behind', async () => {
   await Promise.resolve();
   expect(host.backend.userMappings.length).toBe(before);
   await nvme[Symbol.asyncDispose]();
-  host.backend.close();
+  host.backend[Symbol.dispose]();
 });
