@@ -75,7 +75,8 @@ export class Bars {
       const inside = offset - msix.table;
       if (inside >= 0 && inside < table.entries.length) {
         for (let byte = 0; byte < width; byte++) table.entries[inside + byte] = (value >>> (8 * byte)) & 0xff;
-        return this.owner.msixUnmasked();
+        this.owner.msixUnmasked();
+        return;
       }
       if (offset >= msix.pending && offset < msix.pending + table.pendingBytes) return;
     }
