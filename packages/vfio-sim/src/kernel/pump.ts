@@ -14,7 +14,7 @@ export class Pump {
   private scheduled = false;
   private closed = false;
   private holders = 0;
-  private keepAlive: ReturnType<typeof setInterval> | undefined;
+  private keepAlive: ReturnType<typeof setTimeout> | undefined;
   private pace: ReturnType<typeof setTimeout> | undefined;
   private readonly post: () => void;
   private readonly stop: () => void;
@@ -51,17 +51,17 @@ export class Pump {
 
   /** Somebody waits: the process stays alive, and the clock may jump. Undo with {@link release}. */
   hold(): void {
-    if (this.holders++ === 0) this.keepAlive = setInterval(() => {}, 0x3fffffff);
+    if (this.holders++ === 0) this.keepAlive = setTimeout(() => {}, 0x7fffffff);
     this.kick();
   }
 
   release(): void {
-    if (--this.holders === 0) clearInterval(this.keepAlive);
+    if (--this.holders === 0) clearTimeout(this.keepAlive);
   }
 
   close(): void {
     this.closed = true;
-    clearInterval(this.keepAlive);
+    clearTimeout(this.keepAlive);
     clearTimeout(this.pace);
     this.stop();
   }
