@@ -8,6 +8,8 @@ import { root } from './support/run-program.js';
 const webStandard = {
   setTimeout,
   clearTimeout,
+  setInterval,
+  clearInterval,
   queueMicrotask,
   structuredClone,
   MessageChannel,
