@@ -254,7 +254,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.stop = reason;
   }
 
-  /** Memory and identity, for {@link QueueParts.release}. */
+  /** Memory and identity, for whoever releases it. */
   get resources(): QueueParts {
     return this.parts;
   }
