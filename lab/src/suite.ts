@@ -137,3 +137,11 @@ export const nvme = (drive: string, more = ''): string =>
   `nvme,drive=${drive},serial=lab-${drive}${more && `,${more}`}`;
 
 export const mebibytes = (count: number): number => count * 2 ** 20;
+
+/** What a kernel logs when a device is bound and opened in no-IOMMU mode, for `expected`. */
+export const noiommuMessages: readonly ExpectedMessage[] = [
+  {
+    pattern: /vfio-noiommu|Adding kernel taint|opened by user/,
+    reason: 'no-IOMMU mode taints and warns at bind and open [NOI-9] [NOI-21]',
+  },
+];

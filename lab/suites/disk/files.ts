@@ -1,7 +1,7 @@
 /** The kernel's side of the suite: file systems with real files, made and checked by the guest's own driver and tools. */
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../guest.js';
 
@@ -80,6 +80,3 @@ export function compareFiles(
     command('umount', '/mnt/checked');
   }
 }
-
-/** Whether the machine says that this many bytes of locked memory are in use by this process. */
-export const lockedKiB = (): number => Number(/VmLck:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);

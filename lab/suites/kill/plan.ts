@@ -1,4 +1,4 @@
-import { mebibytes, nvme, plan, type Run } from '../../src/suite.js';
+import { mebibytes, noiommuMessages, nvme, plan, type Run } from '../../src/suite.js';
 
 const machine = (name: 'iommu' | 'noiommu'): Run => ({
   name,
@@ -10,15 +10,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   programs: ['watcher.c'],
   seconds: 900,
   silentSeconds: 120,
-  expected:
-    name === 'noiommu'
-      ? [
-          {
-            pattern: /vfio-noiommu|Adding kernel taint|opened by user/,
-            reason: 'no-IOMMU mode taints and warns at bind and open [NOI-9] [NOI-21]',
-          },
-        ]
-      : [],
+  expected: name === 'noiommu' ? noiommuMessages : [],
 });
 
 export default plan({

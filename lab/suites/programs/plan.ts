@@ -1,4 +1,4 @@
-import { mebibytes, nvme, plan, type Run } from '../../src/suite.js';
+import { mebibytes, noiommuMessages, nvme, plan, type Run } from '../../src/suite.js';
 
 const machine = (name: 'iommu' | 'noiommu'): Run => ({
   name,
@@ -9,15 +9,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   disks: [{ name: 'disk', bytes: mebibytes(64) }],
   hugePages: name === 'noiommu' ? 32 : 0,
   seconds: 300,
-  expected:
-    name === 'noiommu'
-      ? [
-          {
-            pattern: /vfio-noiommu|Adding kernel taint|opened by user/,
-            reason: 'no-IOMMU mode taints and warns at bind and open [NOI-9] [NOI-21]',
-          },
-        ]
-      : [],
+  expected: name === 'noiommu' ? noiommuMessages : [],
 });
 
 export default plan({
