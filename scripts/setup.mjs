@@ -55,14 +55,11 @@ function install() {
   if (installed()) return;
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const version = packageManager.split('@')[1];
-  const found = run('pnpm', ['--version'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    cwd: '/',
-    shell: process.platform === 'win32',
-  });
+  // Not through `run`: that pnpm is missing is no error, and node_modules, which could hold it, is not there yet.
+  const found = spawnSync('pnpm', ['--version'], { cwd: '/', env, shell: process.platform === 'win32' });
   const args = ['install', '--frozen-lockfile'];
   say(`installing the dependencies with pnpm ${version} ...`);
-  if (found.status === 0 && found.stdout.toString().trim() === version) must('pnpm', args);
+  if (found.status === 0 && String(found.stdout).trim() === version) must('pnpm', args);
   else must(process.platform === 'win32' ? 'npx.cmd' : 'npx', ['--yes', `pnpm@${version}`, ...args]);
 }
 
