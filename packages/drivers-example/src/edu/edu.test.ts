@@ -23,8 +23,8 @@ describe.each(['msi', 'intx', 'polled'] as const)('edu with %s', (interrupts) =>
     expect(await device.factorial(12)).toBe(479001600);
     for (const bits of [1, 0x8000, 0x20]) expect(await device.raise(bits)).toBe(bits);
 
-    const buffer = device.allocate(4096);
-    expect(buffer.address + 4096n).toBeLessThanOrEqual(EDU_REACH);
+    const buffer = device.allocate(4095);
+    expect(buffer.address + 4095n).toBeLessThanOrEqual(EDU_REACH);
     for (let i = 0; i < buffer.length; i++) buffer.bytes[i] = i * 3;
     const wanted = buffer.bytes.slice();
     await device.copyIn(buffer);
@@ -46,7 +46,8 @@ it('edu refuses what it cannot compute or reach, before the device is told', asy
   for (const n of [-1, 13, 1.5]) await expect(device.factorial(n)).rejects.toMatchObject(argument);
   const buffer = device.allocate(8192);
   await expect(device.copyIn(buffer)).rejects.toMatchObject(argument);
-  await expect(device.copyIn(buffer, 4096, 1)).rejects.toMatchObject(argument);
+  await expect(device.copyIn(buffer, 4096)).rejects.toMatchObject(argument);
+  await expect(device.copyIn(buffer, 4095, 1)).rejects.toMatchObject(argument);
   await expect(device.copyOut(buffer, 0)).rejects.toMatchObject(argument);
   await expect(device.transfer(EDU_REACH - 8n, EDU_BUFFER.address, 16, false)).rejects.toMatchObject(argument);
   device.close();

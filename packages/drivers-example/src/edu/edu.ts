@@ -27,8 +27,11 @@ export const EDU = registers('edu', {
   DMA_CMD: reg64(0x98, 'RW', { RUN: bit(0, 'RW'), TO_MEMORY: bit(1, 'RW'), RAISE_IRQ: bit(2, 'RW') }, { access: 64 }),
 });
 
-/** The buffer inside the device, in the address space of its DMA engine. */
-export const EDU_BUFFER = { address: 0x40000n, bytes: 4096 } as const;
+/**
+ * The buffer inside the device, in the address space of its DMA engine. It has 4096 bytes, but QEMU before 8.0 ends itself
+ * when a transfer touches the last one, so this driver leaves it alone.
+ */
+export const EDU_BUFFER = { address: 0x40000n, bytes: 4095 } as const;
 /** The device reaches 28 bits of address. */
 export const EDU_REACH = 1n << 28n;
 
@@ -129,7 +132,7 @@ export class Edu implements AsyncDisposable, Disposable {
     return this.device.dma.allocate(bytes, { below: EDU_REACH });
   }
 
-  /** Copies the first `bytes` bytes of `buffer` (all by default) into the device, to byte `at` of its buffer. */
+  /** Copies the first `bytes` bytes of `buffer` (all by default; 4095 at most) into the device, to byte `at` of its buffer. */
   async copyIn(buffer: DmaBuffer, bytes: number = buffer.length, at = 0): Promise<void> {
     await this.transfer(buffer.address, EDU_BUFFER.address + BigInt(at), bytes, false);
   }
@@ -154,7 +157,7 @@ export class Edu implements AsyncDisposable, Disposable {
         'ERR_VFIO_ARGUMENT',
         `edu cannot move ${bytes} bytes between byte ${at} of its buffer and address ${memory}.`,
         {
-          remedy: 'The buffer has 4096 bytes, and memory must be below 256 MiB: use edu.allocate(bytes).',
+          remedy: 'The buffer has 4095 usable bytes, and memory must be below 256 MiB: use edu.allocate(bytes).',
           details: { bytes, at, memory },
         },
       );
