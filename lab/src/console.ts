@@ -74,6 +74,8 @@ const harmless: readonly RegExp[] = [
   // The kernel's way of saying that no-IOMMU mode is in use.
   /Adding kernel taint for vfio-noiommu group/,
   /vfio-noiommu device opened by user/,
+  // A machine in software, on a host that is busy, is late with its timer interrupts.
+  /hrtimer: interrupt took \d+ ns/,
 ];
 
 const begins = /------------\[ cut here \]|^BUG: |^={20,}$|\bOops: |^general protection fault|Kernel panic - /;

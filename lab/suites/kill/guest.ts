@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Nvme } from 'vfio-drivers-example';
 import { bind } from 'vfio-pci';
@@ -13,7 +13,7 @@ const counterFile = '/dev/shm/kill-counters';
 /** The guest's program runs in the checkout. */
 const victimProgram = resolve('lab/suites/kill/victim.mjs');
 /** Takes most of what is free in a guest of 2 GiB. */
-const watchedMiB = 1000;
+const watchedMiB = 600;
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
@@ -41,24 +41,32 @@ async function startVictim(): Promise<ChildProcess> {
   throw new Error(`the process completed nothing: ${JSON.stringify(counters())} ${errors}`);
 }
 
-/** Runs the watcher; `plant` may write into its memory while it waits. Gives the number of foreign words. */
-async function watch(milliseconds: number, plant?: (pid: number, at: number) => void): Promise<number> {
-  const child = spawn(program('watcher'), [String(watchedMiB), String(milliseconds)], {
+interface Watch {
+  /** The watcher has filled its ordinary memory, at `at` of its address space, and takes what becomes free from now on. */
+  readonly ready: Promise<{ readonly pid: number; readonly at: number }>;
+  readonly found: Promise<{ readonly foreign: number; readonly huge: number }>;
+}
+
+/** Starts the watcher, with `mebibytes` of ordinary memory. */
+function watch(milliseconds: number, mebibytes = watchedMiB): Watch {
+  const child = spawn(program('watcher'), [String(mebibytes), String(milliseconds)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';
-  child.stdout.on('data', (data) => {
-    output += data;
-    const filled = /^filled ([0-9a-f]+)$/m.exec(output);
-    if (plant !== undefined && filled !== null) {
-      plant(child.pid as number, Number.parseInt(filled[1] as string, 16));
-      plant = undefined;
-    }
+  const ready = new Promise<{ pid: number; at: number }>((done, fail) => {
+    child.stdout.on('data', (data) => {
+      output += data;
+      const filled = /^filled ([0-9a-f]+)$/m.exec(output);
+      if (filled !== null) done({ pid: child.pid as number, at: Number.parseInt(filled[1] as string, 16) });
+    });
+    child.on('close', (code) => fail(new Error(`the watcher ended with ${code}: ${output}`)));
   });
-  await once(child, 'close');
-  const foreign = /^foreign (\d+)$/m.exec(output);
-  check(foreign !== null, `the watcher did not finish: ${output}`);
-  return Number(foreign[1]);
+  const found = once(child, 'close').then(() => {
+    const [, huge, foreign] = /^huge (\d+)\nforeign (\d+)$/m.exec(output) ?? [];
+    check(foreign !== undefined, `the watcher did not finish: ${output}`);
+    return { foreign: Number(foreign), huge: Number(huge) };
+  });
+  return { ready, found };
 }
 
 const openFiles = (): number => readdirSync('/proc/self/fd').length;
@@ -82,14 +90,41 @@ test('the device is bound, and opens once before anything is killed', async () =
   await reopen();
 });
 
-test('the watcher finds a byte that another process writes into its memory', async () => {
-  const foreign = await watch(500, (pid, at) => {
+if (mode === 'noiommu')
+  test('the watcher finds a byte that another process writes into its memory', async () => {
+    const { ready, found } = watch(500, 16);
+    const { pid, at } = await ready;
     const memory = openSync(`/proc/${pid}/mem`, 'r+');
     writeSync(memory, new Uint8Array([1]), 0, 1, at + 123 * 4096);
     closeSync(memory);
+    same((await found).foreign, 1, 'foreign words');
   });
-  same(foreign, 1, 'foreign words');
-});
+
+// What is in flight then takes about a second, so that the device is still at work when the process is gone.
+async function throttle(bytesPerSecond: number): Promise<void> {
+  const answer = await monitor(`block_set_io_throttle disk ${bytesPerSecond} 0 0 0 0 0`);
+  check(!/Error|not found/i.test(answer), `the monitor says: ${answer}`);
+}
+
+if (mode === 'noiommu')
+  test('the watcher finds what a device writes into huge pages that are freed too early', async () => {
+    const victim = await startVictim();
+    await throttle(2_000_000);
+    await sleep(200);
+    victim.kill('SIGSTOP');
+    const files = readdirSync('/dev/hugepages');
+    check(files.length > 0, 'no file of the process on hugetlbfs');
+    for (const file of files) truncateSync(`/dev/hugepages/${file}`);
+    const { foreign, huge } = await watch(2500, 1).found;
+    victim.kill('SIGKILL');
+    await once(victim, 'exit');
+    await throttle(0);
+    check(huge > 0, 'the watcher got no huge page');
+    check(foreign > 0, `no foreign word in ${huge} huge pages`);
+    note(`${foreign} foreign words in ${huge} huge pages`);
+    field('foreignWordsWhenFreedTooEarly', foreign);
+    await reopen();
+  });
 
 test(
   `a process is killed ${kills} times with operations in flight, and the device opens again each time`,
@@ -98,10 +133,10 @@ test(
     let foreignWords = 0;
     for (let kill = 1; kill <= kills; kill++) {
       const victim = await startVictim();
-      // From here on the disk takes about a second for what is in flight, so that it is still at work when the process is gone.
-      const answer = await monitor('block_set_io_throttle disk 2000000 0 0 0 0 0');
-      check(!/Error|not found/i.test(answer), `the monitor says: ${answer}`);
+      await throttle(2_000_000);
       await sleep(200);
+      const watcher = mode === 'noiommu' ? watch(1500) : undefined;
+      await watcher?.ready;
       mark(`kill ${kill}`);
       victim.kill('SIGKILL');
       await once(victim, 'exit');
@@ -109,8 +144,8 @@ test(
       same(failed, 0, 'failed operations');
       check(submitted > completed, `nothing was in flight: ${submitted} submitted, ${completed} completed`);
       inFlight.push(submitted - completed);
-      if (mode === 'noiommu') foreignWords += await watch(1500);
-      await monitor('block_set_io_throttle disk 0 0 0 0 0 0');
+      foreignWords += (await watcher?.found)?.foreign ?? 0;
+      await throttle(0);
       await reopen();
       note(`kill ${kill}: ${submitted - completed} in flight`);
     }
