@@ -8,7 +8,7 @@ const held = () => ({
   locked: /VmLck:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1],
   maps: readFileSync('/proc/self/maps', 'utf8')
     .split('\n')
-    .filter((line) => /vfio|memfd|huge/.test(line)).length,
+    .filter((line) => /anon_inode|\/dev\/|memfd:/.test(line)).length,
 });
 
 /** Runs `work`, which must be refused with `code`, and leave descriptors, locked memory and maps as they were. */
