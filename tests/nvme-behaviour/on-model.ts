@@ -16,7 +16,6 @@ export class NvmeOnModel implements RawNvme {
   readonly controller: NvmeController;
   readonly registers: RegisterWindow;
   readonly unreachable = 0xdead_0000n;
-  readonly refusesData = true;
 
   constructor(options: Partial<NvmeOptions> = {}) {
     const disks = [memoryDisk(16 << 20, { blockSize: 512 }), memoryDisk(16 << 20, { blockSize: 4096 })];

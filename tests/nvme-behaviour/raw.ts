@@ -21,8 +21,6 @@ export interface RawNvme {
   memory(bytes: number): RawMemory;
   /** An address that the controller cannot reach, where the machine has a way to refuse. */
   readonly unreachable?: bigint;
-  /** A command's data at that address is an error to the controller, and not bytes from nowhere. */
-  readonly refusesData?: boolean;
   /** Gives the controller time to work: about a millisecond. */
   wait(): Promise<void> | void;
   /** Which interrupts are switched on; MSI-X when a case starts, with 8 vectors or more. */
@@ -334,7 +332,7 @@ export interface Behaviour {
   /** How QEMU's controller is known to answer otherwise; the case then expects that of it. */
   readonly note?: string;
   /** What the place that runs the case must offer. */
-  readonly needs?: 'interrupts' | 'pin' | 'refusal' | 'data refusal' | 'function reset';
+  readonly needs?: 'interrupts' | 'pin' | 'refusal' | 'function reset';
   run(controller: RawController): Promise<void>;
 }
 
@@ -347,8 +345,6 @@ export function possible(behaviour: Behaviour, raw: RawNvme): boolean {
       return raw.interrupts !== undefined && raw.useInterrupts !== undefined;
     case 'refusal':
       return raw.unreachable !== undefined;
-    case 'data refusal':
-      return raw.unreachable !== undefined && raw.refusesData === true;
     case 'function reset':
       return raw.resetFunction !== undefined;
     default:

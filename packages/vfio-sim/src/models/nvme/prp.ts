@@ -36,7 +36,7 @@ export function resolvePrps(bus: DeviceBus, prp1: bigint, prp2: bigint, length: 
     const room = (pageSize - Number(next % BigInt(pageSize))) / 8;
     const wanted = Math.ceil(left / pageSize);
     const entries = new DataView(new ArrayBuffer(Math.min(room, wanted) * 8));
-    if (!bus.dmaRead(next, new Uint8Array(entries.buffer))) return { status: Status.dataTransferError };
+    if (!bus.dmaRead(next, new Uint8Array(entries.buffer))) return { status: permanent(Status.dataTransferError) };
     // The last entry of a full page is a pointer to the next one if there is more data than it could name itself.
     const chained = wanted > room;
     const data = chained ? room - 1 : wanted;
