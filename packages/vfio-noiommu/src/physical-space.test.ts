@@ -41,10 +41,11 @@ describe('memory without an IOMMU', () => {
     expect(other.address - one.address).toBe(4096n);
     one.bytes.fill(0xff);
     expect(other.bytes.every((byte) => byte === 0)).toBe(true);
+    const { address } = one;
     one.close();
     expect(one.bytes.length).toBe(0);
     const again = space.allocate(100);
-    expect(again.address).toBe(one.address);
+    expect(again.address).toBe(address);
     expect(again.bytes.every((byte) => byte === 0)).toBe(true);
   });
 
@@ -155,6 +156,22 @@ describe('memory without an IOMMU', () => {
     const other = attachDma(structuredClone(large.share()), { backend: fake.calls });
     expect(other.low(2 * HUGE + 8)).toBe(large.low(2 * HUGE + 8));
     expect(other.contiguous).toBe(large.contiguous);
+  });
+
+  it('is not handed out again while another thread has a view of it open', () => {
+    const { fake, space } = open();
+    space.allocate(4096);
+    const first = space.allocate(4096);
+    const ticket = structuredClone(first.share());
+    const { address } = first;
+    const view = attachDma(ticket, { backend: fake.calls });
+    first.close();
+    expect(view.closed).toBe(true);
+    expect(() => view.address).toThrow(code('ERR_VFIO_CLOSED'));
+    expect(() => attachDma(ticket, { backend: fake.calls })).toThrow(code('ERR_VFIO_CLOSED'));
+    expect(space.allocate(4096).address).not.toBe(address);
+    view.close();
+    expect(space.allocate(4096).address).toBe(address);
   });
 
   it('goes with its file at close, buffers still open included', () => {

@@ -27,7 +27,8 @@ const SEARCH = 64;
  * pages and share none with each other; one piece is at most a huge page, so larger buffers say `{ contiguous: false }`
  * and get whole huge pages: then ask `low(offset)` and `high(offset)` for each page of the device, not `address`.
  *
- * Freed pages stay in the file and are handed out again, to this device alone, until the device is closed.
+ * Freed pages stay in the file and are handed out again, to this device alone, until the device is closed; but not while another
+ * thread has a view of them open.
  */
 export class PhysicalSpace implements DmaSpace {
   readonly kind = 'physical';
@@ -38,6 +39,8 @@ export class PhysicalSpace implements DmaSpace {
   private file: HugeFile | undefined;
   private frames: FrameAllocator | undefined;
   private readonly buffers = new Set<PagedBuffer>();
+  /** Closed buffers that another thread still looked at, and their places. */
+  private readonly viewed = new Map<PagedBuffer, Place>();
   private shut = false;
 
   /** @param address of the device, for the file's name */
@@ -74,6 +77,11 @@ export class PhysicalSpace implements DmaSpace {
           details: { bytes, limit: frames.hugeSize },
         },
       );
+    }
+    for (const [buffer, place] of this.viewed) {
+      if (buffer.viewed) continue;
+      this.viewed.delete(buffer);
+      frames.give(place);
     }
     const place = frames.take(wish) ?? this.grow(file, frames, wish, pieces);
     let mapping: MemoryMapping | undefined;
@@ -192,7 +200,7 @@ export class PhysicalSpace implements DmaSpace {
     length: number,
     pages: readonly bigint[],
   ): PagedBuffer {
-    const { system, buffers } = this;
+    const { system, buffers, viewed } = this;
     const { hugeSize } = frames;
     const { address } = mapping;
     const exit = system.onExit(exitPhase['memory unmapped'], { call: 'munmap', address, length: mapping.length });
@@ -209,7 +217,8 @@ export class PhysicalSpace implements DmaSpace {
       mapping.unmap();
       system.cancelExit(exit);
       buffers.delete(buffer);
-      frames.give(place);
+      if (buffer.viewed) viewed.set(buffer, place);
+      else frames.give(place);
     };
     // The huge page is mapped anew for each buffer, so that its bytes can be detached alone.
     const bytes = mapping.bytes.subarray(start, start + length);

@@ -31,7 +31,7 @@ describe('closing', () => {
       'close device',
       'VFIO_IOMMU_UNMAP_DMA',
       'munmap memory',
-      'truncate 0',
+      'punch 0+4096',
       'close memfd',
       'close /dev/vfio/7',
       'close /dev/vfio/vfio',

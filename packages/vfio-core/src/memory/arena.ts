@@ -20,8 +20,8 @@ export interface ArenaPiece {
  * child process made by fork shares it, where private pages that a device writes to would be split by copy-on-write, leaving
  * parent and device with different copies.
  *
- * No place in the file is used twice while anything of it lives, so a stale ticket of another thread finds zeros and never
- * somebody else's buffer. The file is sparse: places that were given back cost nothing.
+ * No place in the file is used twice, so a view that outlives its buffer, in another thread, finds zeros and never somebody
+ * else's buffer. The file is sparse: places that were given back cost nothing.
  */
 export class DmaArena {
   private readonly system: SystemCalls;
@@ -29,7 +29,6 @@ export class DmaArena {
   private fd: Fd = -1;
   private exit = -1;
   private length = 0;
-  private live = 0;
   private shut = false;
 
   /** @param pageSize granularity in bytes: a multiple of the system's page */
@@ -58,7 +57,6 @@ export class DmaArena {
       throw systemError(mapping, { what: `mapping ${size} bytes`, syscall: 'mmap', code: 'ERR_VFIO_NO_MEMORY' });
     }
     this.length = offset + size;
-    this.live++;
     return { mapping, fd, offset };
   }
 
@@ -66,15 +64,7 @@ export class DmaArena {
   free({ mapping, fd, offset }: ArenaPiece): void {
     const { length } = mapping;
     mapping.unmap();
-    this.live--;
-    if (this.fd !== fd) return;
-    if (this.live === 0) {
-      // Nobody of this thread looks at it any more: start over, so that the file does not grow for ever.
-      this.length = 0;
-      this.system.truncate(fd, 0);
-    } else {
-      this.system.punchHole(fd, offset, length);
-    }
+    if (this.fd === fd) this.system.punchHole(fd, offset, length);
   }
 
   /** Idempotent. Pieces that were not freed stay mapped: they were leaked on purpose. */

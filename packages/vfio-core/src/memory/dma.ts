@@ -27,10 +27,11 @@ export interface DmaBuffer {
   readonly bytes: Uint8Array;
   /** Bytes asked for (`bytes.length`); the memory behind it is rounded up to whole pages. */
   readonly length: number;
-  /** Device address of byte 0. */
+  /** Device address of byte 0. Throws `ERR_VFIO_CLOSED` once closed, as {@link low} does: it may be another buffer's by then. */
   readonly address: DmaAddress;
   /** Whether `address + n` is byte n throughout (always with an IOMMU). */
   readonly contiguous: boolean;
+  /** In a view of another thread's buffer ({@link attachDma}): whether the view or the buffer was closed. */
   readonly closed: boolean;
   /** Low 32 bits of the device address of byte `offset`, unsigned. Allocates nothing. */
   low(offset: number): number;
@@ -55,6 +56,8 @@ export interface DmaTicket {
   readonly address: bigint;
   /** For memory that is not contiguous: the address of each page, in order, and the page size. */
   readonly pages?: { readonly size: number; readonly addresses: readonly bigint[] };
+  /** Where the buffer's owner and its views tell each other of their end. Filled in by {@link DmaBuffer.share}. */
+  readonly life?: SharedArrayBuffer;
 }
 
 /** Inclusive range of device addresses. */

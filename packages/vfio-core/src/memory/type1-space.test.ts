@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { openDevice } from '../container/open.js';
 import type { Device } from '../device/device.js';
 import { Errno, isVfioError, type VfioError } from '../errors/index.js';
+import type { MemoryRequest } from '../seam/system-calls.js';
 import { BDF, type Script, ScriptedKernel } from '../testing/scripted-kernel.js';
 import { decode } from '../uapi/struct.js';
 import { structs } from '../uapi/structs.js';
@@ -177,6 +178,51 @@ describe('DMA buffers', () => {
     expect([view.length, view.address, view.low(4)]).toEqual([100, buffer.address, buffer.low(4)]);
     view.close();
     expect([kernel.mappings.size, buffer.closed]).toEqual([1, false]);
+  });
+
+  it('give no device address once closed: it may be that of a later buffer', async () => {
+    const { dma } = await opened();
+    const buffer = dma.allocate(100);
+    const { address } = buffer;
+    buffer.close();
+    expect(dma.allocate(100).address).toBe(address);
+    expect(failure(() => buffer.address).code).toBe('ERR_VFIO_CLOSED');
+    expect(failure(() => buffer.low(0)).code).toBe('ERR_VFIO_CLOSED');
+  });
+
+  it('that were closed are closed in every view, and can be viewed no more, even where the descriptor is another file', async () => {
+    const { kernel, device, dma } = await opened();
+    const buffer = dma.allocate(100);
+    const ticket = structuredClone(buffer.share());
+    const view = attachDma(ticket, { backend: kernel.system });
+    expect(view.closed).toBe(false);
+    buffer.close();
+    expect(view.closed).toBe(true);
+    expect(failure(() => view.address).code).toBe('ERR_VFIO_CLOSED');
+    expect(failure(() => view.share()).code).toBe('ERR_VFIO_CLOSED');
+    device.close();
+    kernel.open.set(ticket.fd, 'another memfd');
+    const before = kernel.memoryMapped;
+    expect(failure(() => attachDma(ticket, { backend: kernel.system })).code).toBe('ERR_VFIO_CLOSED');
+    expect(kernel.memoryMapped).toBe(before);
+    view.close();
+    expect(failure(() => view.low(0)).code).toBe('ERR_VFIO_CLOSED');
+  });
+
+  it('leave nothing mapped where the owner closes one while another thread makes a view', async () => {
+    const { kernel, dma } = await opened();
+    const buffer = dma.allocate(100);
+    const ticket = buffer.share();
+    const before = kernel.memoryMapped;
+    const racing = {
+      ...kernel.system,
+      memory: (request: MemoryRequest) => {
+        buffer.close();
+        return kernel.system.memory(request);
+      },
+    };
+    expect(failure(() => attachDma(ticket, { backend: racing })).code).toBe('ERR_VFIO_CLOSED');
+    expect(kernel.memoryMapped).toBe(before - 1);
   });
 
   it('are closed with their space', async () => {
