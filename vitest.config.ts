@@ -17,6 +17,7 @@ export default defineConfig({
       'tests/**/*.test.ts',
       'demo/src/**/*.test.ts',
       'bench/**/*.test.ts',
+      'conformance/**/*.test.ts',
     ],
     testTimeout: 30_000,
     hookTimeout: 30_000,

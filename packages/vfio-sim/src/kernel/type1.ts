@@ -49,7 +49,8 @@ export class Type1 implements DmaDomain {
 
   /** CHECK_EXTENSION; `set` says whether a container has this model ([CTR-8]). */
   static extension(machine: Machine, number: number, set: boolean): number {
-    if (number === Extension.TYPE1 || number === Extension.TYPE1v2 || number === Extension.TYPE1_NESTING) return 1;
+    if (number === Extension.TYPE1 || number === Extension.TYPE1v2) return 1;
+    if (number === Extension.TYPE1_NESTING) return machine.kernel.since('7.2') ? 0 : 1; // [CTR-21]
     if (number === Extension.DMA_CC) return set ? 1 : 0;
     if (number === Extension.UNMAP_ALL) return machine.kernel.since('5.12') ? 1 : 0;
     return 0;

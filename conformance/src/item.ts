@@ -1,0 +1,59 @@
+/** What one numbered behaviour of VFIO is, as data with code. */
+
+import type { Version } from './kernel.js';
+import type { World } from './world.js';
+
+/** What the process may do. `all`: a root process. */
+export type Rights = 'all' | 'no CAP_IPC_LOCK' | 'no CAP_SYS_RAWIO';
+
+/** What a variant needs of its surroundings. */
+export interface Setup {
+  /** With an IOMMU (the default) or without one, in no-IOMMU mode. */
+  readonly mode?: 'iommu' | 'noiommu';
+  readonly rights?: Rights;
+  /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
+  readonly memlock?: number;
+}
+
+/** One answer of VFIO. An item whose answer changed has one variant for each. */
+export interface Variant extends Setup {
+  /** First kernel that answers so; `seed` by default. */
+  readonly from?: Version;
+  /** First kernel that no longer does. */
+  readonly below?: Version;
+  /** Throws where the target answers otherwise. Expected numbers are literals. */
+  readonly run: (world: World) => void | Promise<void>;
+  /** Why no kernel in the lab can show this variant: it runs on the simulation alone. */
+  readonly simulationOnly?: string;
+  /** Why there is nothing to simulate: it runs on kernels alone. */
+  readonly kernelOnly?: string;
+}
+
+export interface Item {
+  /** `CTR-9` */
+  readonly id: string;
+  /** What holds, in one sentence. */
+  readonly words: string;
+  readonly variants: readonly Variant[];
+  /** Where a kernel of the lab answers otherwise than it was written: what it does. The variants expect that. */
+  readonly differs?: string;
+  /** Why this item has no variant yet. It counts as failed. */
+  readonly missing?: string;
+}
+
+export interface Section {
+  /** `CTR` */
+  readonly name: string;
+  readonly title: string;
+  /** How many items the section has. */
+  readonly size: number;
+  readonly items: readonly Item[];
+}
+
+/** An item with one answer for all kernels. */
+export function item(id: string, words: string, run: Variant['run'], more: Omit<Variant, 'run'> = {}): Item {
+  return { id, words, variants: [{ ...more, run }] };
+}
+
+/** An item with several variants. */
+export const changed = (id: string, words: string, ...variants: readonly Variant[]): Item => ({ id, words, variants });

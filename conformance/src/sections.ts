@@ -1,0 +1,5 @@
+import { ctr } from '../items/ctr.js';
+import { gen } from '../items/gen.js';
+import type { Section } from './item.js';
+
+export const sections: readonly Section[] = [gen, ctr];

@@ -1,0 +1,77 @@
+/** The simulation as target. */
+
+import type { SystemCalls } from 'vfio-core';
+import { edu, memoryDisk, nvmeController, type SimulationOptions, simulation } from 'vfio-sim';
+import type { Variant } from './item.js';
+import type { Version } from './kernel.js';
+import type { Target } from './run.js';
+import { E, machine, World } from './world.js';
+
+/** The kernels that are simulated: the seed, those of the lab, and the newest that was read. */
+export const simulatedKernels: readonly Version[] = ['seed', '6.1', '6.12', '7.3'];
+
+function options(version: Version, variant: Variant): SimulationOptions {
+  const rights = variant.rights ?? 'all';
+  const disk = () => nvmeController({ disks: [memoryDisk(1 << 20)] });
+  const [first, second] = machine.pair;
+  return {
+    kernel: version,
+    devices: { [machine.edu]: edu(), [first]: edu(), [second]: disk(), [machine.nvme]: disk() },
+    capabilities: { ipcLock: rights !== 'no CAP_IPC_LOCK', sysRawio: rights !== 'no CAP_SYS_RAWIO' },
+    ...(variant.memlock === undefined ? {} : { memlock: variant.memlock }),
+    ...(variant.mode === 'noiommu'
+      ? { noiommu: true }
+      : { groups: { 7: [machine.edu], 8: [first, second], 9: [machine.nvme] } }),
+  };
+}
+
+/**
+ * A simulated kernel. `change` may put itself between the items and the simulation: so it is shown that an item fails when a
+ * rule is broken.
+ */
+export function simulationTarget(
+  version: Version,
+  change: (system: SystemCalls) => SystemCalls = (same) => same,
+): Target {
+  return {
+    name: `simulation ${version}`,
+    kind: 'simulation',
+    version,
+    modes: ['iommu', 'noiommu'],
+    rights: ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'],
+    world: (variant) => {
+      const sim = simulation(options(version, variant));
+      const ending = new World(change(sim), {
+        version,
+        name: `simulation ${version}`,
+        readOnlyAddress: 0x5000_0000,
+        locked: () => sim.lockedBytes,
+        openElsewhere: (path) => {
+          const fd = sim.open(path, 2);
+          if (fd >= 0) sim.close(fd);
+          return fd < 0 ? fd : Math.max(0, E.PERM + 1);
+        },
+      });
+      return Object.assign(ending, { end: () => sim.powerOff() });
+    },
+  };
+}
+
+/** A backend whose ioctl answers otherwise where `rule` says so; `undefined` leaves the answer. */
+export function withIoctl(
+  system: SystemCalls,
+  rule: (request: number, argument: number | Uint8Array | undefined, answer: () => number) => number | undefined,
+): SystemCalls {
+  return new Proxy(system, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown;
+      if (name === 'ioctl') {
+        return (fd: number, request: number, argument?: number | Uint8Array, places?: object): number => {
+          const answer = () => target.ioctl(fd, request, argument, places);
+          return rule(request, argument, answer) ?? answer();
+        };
+      }
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

@@ -1,0 +1,24 @@
+import { mebibytes, noiommuMessages, nvme, plan, type Run } from '../../src/suite.js';
+
+const machine = (name: 'iommu' | 'noiommu'): Run => ({
+  name,
+  mode: name,
+  // The machine of conformance/src/world.ts.
+  slots: [['edu'], ['edu,addr=0.0,multifunction=on', nvme('neighbour', 'addr=0.1')], [nvme('disk')]],
+  disks: ['neighbour', 'disk'].map((disk) => ({ name: disk, bytes: mebibytes(16) })),
+  carryModules: ['nvme', 'pci-stub'],
+  // Only these sections, by name, for work on one of them.
+  environment: { CONFORMANCE_SECTIONS: process.env.CONFORMANCE_SECTIONS ?? '' },
+  hugePages: name === 'noiommu' ? 32 : 0,
+  seconds: 600,
+  silentSeconds: 120,
+  expected: [
+    { pattern: /vfio_pin_(pages|page_external).*RLIMIT_MEMLOCK/, reason: '[T1-29] the limit is exceeded on purpose' },
+    ...(name === 'noiommu' ? noiommuMessages : []),
+  ],
+});
+
+export default plan({
+  title: 'the numbered behaviours of VFIO, item by item, on real kernels',
+  runs: [machine('iommu'), machine('noiommu')],
+});
