@@ -48,8 +48,8 @@ export type {
   PhysicalAddress,
 } from './memory/dma.js';
 export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
-export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';
+export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';
 export { PagedBuffer, type PagedParts } from './memory/paged-buffer.js';
 export { isType1Space, Type1Space } from './memory/type1-space.js';
 export type { RegisterWindow } from './seam/register-window.js';
