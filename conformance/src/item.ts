@@ -13,6 +13,12 @@ export interface Setup {
   readonly rights?: Rights;
   /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
   readonly memlock?: number;
+  /** Without the module vfio_iommu_type1. */
+  readonly withoutType1?: boolean;
+  /** Simulation only: a PCI bridge with this driver is in the group of the pair. */
+  readonly pairBridge?: string;
+  /** Simulation only: no-IOMMU mode is on, and the IOMMU does not cover the NVMe controller, which has no group. */
+  readonly nvmeUncovered?: boolean;
 }
 
 /** One answer of VFIO. An item whose answer changed has one variant for each. */

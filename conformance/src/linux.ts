@@ -1,13 +1,13 @@
 /** A real kernel as target: the process runs as root on a machine that has the devices of `machine`. */
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { linux } from 'vfio-core/linux';
 import type { Rights } from './item.js';
 import { versionOf } from './kernel.js';
 import type { Target } from './run.js';
-import { World } from './world.js';
+import { type Heir, type RealSurroundings, World, words } from './world.js';
 
 /** A page of this very program's file: readable, not writable, and its first word is what every program begins with. */
 function readOnlyAddress(): number {
@@ -37,8 +37,56 @@ const openElsewhere = (path: string): number =>
 
 const limit = (bytes: number | 'unlimited'): string => run('prlimit', `--pid=${process.pid}`, `--memlock=${bytes}`);
 
+/** What the machine brings for those items that system calls of this process cannot show. */
+export interface Helpers {
+  /** The program of heir.c. */
+  readonly heir: string;
+  readonly loadModule: (name: string) => void;
+}
+
+/** Runs heir.c with `fds` as its descriptors 0, 3, 4...: the number that it prints. */
+function runHeir(before: readonly string[], heir: string, fds: readonly number[], ...args: readonly string[]): number {
+  const [first = 'ignore', ...others] = fds;
+  const all = [...before, heir, ...args];
+  const { stdout, stderr, error } = spawnSync(all[0] as string, all.slice(1), {
+    stdio: [first, 'pipe', 'pipe', ...others],
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  if (!/^-?\d+\n$/.test(stdout)) throw new Error(`${args.join(' ')} in another process: ${error?.message ?? stderr}`);
+  return Number(stdout);
+}
+
+const hexOf = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+
+function heirOf(program: string): Heir {
+  const dropped = ['setpriv', '--bounding-set=-sys_rawio', '--inh-caps=-sys_rawio'];
+  return {
+    open: (path) => runHeir(dropped, program, [], 'open', path),
+    ioctl: (fd, request, argument = 0) => {
+      const number = String(request);
+      if (typeof argument === 'number') return runHeir(dropped, program, [fd], 'ioctl', number, 'value', `${argument}`);
+      if (argument instanceof Uint8Array)
+        return runHeir(dropped, program, [fd], 'ioctl', number, 'bytes', hexOf(argument));
+      return runHeir(dropped, program, [fd, argument.fd], 'ioctl', number, 'bytes', hexOf(words(3)));
+    },
+  };
+}
+
+const realOf = (program: string): RealSurroundings => ({
+  command: run,
+  call: (fd, name, ...numbers) => runHeir([], program, [fd], name, ...numbers.map(String)),
+});
+
+/** Loads or unloads the type1 module. */
+function haveType1(wanted: boolean, { loadModule }: Helpers): void {
+  if (existsSync('/sys/module/vfio_iommu_type1') === wanted) return;
+  if (wanted) loadModule('vfio_iommu_type1');
+  else run('rmmod', 'vfio_iommu_type1');
+}
+
 /** `rights` are those that this process has. */
-export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights): Target {
+export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights, helpers: Helpers): Target {
   const version = versionOf(release());
   const system = linux();
   const address = readOnlyAddress();
@@ -48,10 +96,19 @@ export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights): Target {
     version,
     modes: [mode],
     rights: [rights],
-    world: ({ memlock }) => {
+    world: ({ memlock, withoutType1 }) => {
       limit(memlock ?? 'unlimited');
-      const name = `kernel ${release()}`;
-      return new World(system, { version, name, readOnlyAddress: address, locked, openElsewhere });
+      haveType1(!withoutType1, helpers);
+      return new World(system, {
+        version,
+        name: `kernel ${release()}`,
+        readOnlyAddress: address,
+        locked,
+        openElsewhere,
+        heir: heirOf(helpers.heir),
+        log: () => run('dmesg').split('\n'),
+        real: realOf(helpers.heir),
+      });
     },
   };
 }

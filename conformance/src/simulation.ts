@@ -1,27 +1,71 @@
 /** The simulation as target. */
 
 import type { SystemCalls } from 'vfio-core';
-import { edu, memoryDisk, nvmeController, type SimulationOptions, simulation } from 'vfio-sim';
+import { edu, memoryDisk, nvmeController, type Simulation, type SimulationOptions, simulation } from 'vfio-sim';
 import type { Variant } from './item.js';
 import type { Version } from './kernel.js';
 import type { Target } from './run.js';
-import { E, machine, World } from './world.js';
+import { E, type Heir, machine, World } from './world.js';
 
 /** The kernels that are simulated: the seed, those of the lab, and the newest that was read. */
 export const simulatedKernels: readonly Version[] = ['seed', '6.1', '6.12', '7.3'];
+
+/** The bridge that stands above every device of such a machine. */
+const rootPort = { address: '0000:00:1c.0', driver: 'pcieport', class: 0x060400 } as const;
 
 function options(version: Version, variant: Variant): SimulationOptions {
   const rights = variant.rights ?? 'all';
   const disk = () => nvmeController({ disks: [memoryDisk(1 << 20)] });
   const [first, second] = machine.pair;
+  const driver = variant.pairBridge;
+  const inPair = driver === undefined ? [] : [{ address: '0000:02:00.7', driver, class: 0x060400 }];
   return {
     kernel: version,
-    devices: { [machine.edu]: edu(), [first]: edu(), [second]: disk(), [machine.nvme]: disk() },
+    devices: {
+      [machine.edu]: edu(),
+      [first]: edu(),
+      [second]: disk(),
+      [machine.nvme]: variant.nvmeUncovered ? { model: disk(), iommu: false } : disk(),
+    },
     capabilities: { ipcLock: rights !== 'no CAP_IPC_LOCK', sysRawio: rights !== 'no CAP_SYS_RAWIO' },
     ...(variant.memlock === undefined ? {} : { memlock: variant.memlock }),
+    modules: {
+      ...(variant.withoutType1 && { vfio_iommu_type1: 'not loaded' }),
+      ...(variant.nvmeUncovered && { vfio: { enable_unsafe_noiommu_mode: true } }),
+    },
     ...(variant.mode === 'noiommu'
-      ? { noiommu: true }
-      : { groups: { 7: [machine.edu], 8: [first, second], 9: [machine.nvme] } }),
+      ? { noiommu: true, groups: { 6: [rootPort] } }
+      : {
+          groups: {
+            6: [rootPort],
+            7: [machine.edu],
+            8: [first, second, ...inPair],
+            ...(variant.nvmeUncovered ? {} : { 9: [machine.nvme] }),
+          },
+        }),
+  };
+}
+
+/** A process without CAP_SYS_RAWIO: the simulated one, while it has given that right up. */
+function heirOf(sim: Simulation, variant: Variant): Heir {
+  const without = (call: () => number): number => {
+    sim.grant({ sysRawio: false });
+    const result = call();
+    sim.grant({ sysRawio: variant.rights !== 'no CAP_SYS_RAWIO' });
+    return result;
+  };
+  return {
+    open: (path) =>
+      without(() => {
+        const fd = sim.open(path, 2);
+        return fd < 0 ? fd : sim.close(fd);
+      }),
+    ioctl: (fd, request, argument) =>
+      without(() =>
+        typeof argument === 'object' && 'fd' in argument
+          ? sim.ioctl(fd, request, new Uint8Array(4), { fds: [{ at: 0, fd: argument.fd }] })
+          : sim.ioctl(fd, request, argument),
+      ),
   };
 }
 
@@ -51,6 +95,8 @@ export function simulationTarget(
           if (fd >= 0) sim.close(fd);
           return fd < 0 ? fd : Math.max(0, E.PERM + 1);
         },
+        heir: heirOf(sim, variant),
+        log: () => sim.log,
       });
       return Object.assign(ending, { end: () => sim.powerOff() });
     },

@@ -40,7 +40,23 @@ export const machine = {
   pair: ['0000:02:00.0', '0000:02:00.1'],
   /** An NVMe controller, alone in its group. */
   nvme: '0000:03:00.0',
+  /** A PCI Express port with nothing behind it, on `pcieport`. */
+  port: '0000:00:13.0',
+  /** A VGA adapter behind a port. No driver has it when an item starts. */
+  vga: '0000:05:00.0',
+  /** An NVMe controller that can make virtual functions. No driver has it when an item starts. */
+  sriov: '0000:06:00.0',
 } as const;
+
+/** What goes on in another process. */
+export interface Elsewhere {
+  readonly done: () => boolean;
+  /** Sends it a signal that would end it. */
+  readonly signal: () => void;
+}
+
+/** Offset of the configuration region in a device's file: region 7. */
+const CONFIG = 7 * 2 ** 40;
 
 /** A structure of little-endian 32-bit words. */
 export function words(...values: number[]): Uint8Array {
@@ -54,6 +70,22 @@ const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffse
 export const word = (bytes: Uint8Array, at: number): number => viewOf(bytes).getUint32(at, true);
 export const long = (bytes: Uint8Array, at: number): bigint => viewOf(bytes).getBigUint64(at, true);
 
+/** A second process, without CAP_SYS_RAWIO, that inherits descriptors, does one call and ends. */
+export interface Heir {
+  /** open(2), read-write: 0 or the errno. */
+  readonly open: (path: string) => number;
+  /** ioctl(2) of an inherited descriptor. `{ fd }` is a pointer to the number that this descriptor has there. */
+  readonly ioctl: (fd: number, request: number, argument?: number | Uint8Array | { readonly fd: number }) => number;
+}
+
+/** What only a real kernel's world has. */
+export interface RealSurroundings {
+  /** Runs a program as root: what it printed. Throws where it fails. */
+  readonly command: (name: string, ...args: readonly string[]) => string;
+  /** A call that the seam does not have, on a descriptor: its result or the errno. `ioctl32` is the entry of 32-bit programs. */
+  readonly call: (fd: number, name: 'ioctl32' | 'lseek' | 'read', ...numbers: readonly number[]) => number;
+}
+
 /** What a target brings beyond system calls. */
 export interface Surroundings {
   readonly version: Version;
@@ -65,6 +97,11 @@ export interface Surroundings {
   readonly locked: () => number;
   /** Plays a second process that ends by itself: opens the path read-write and gives back the descriptor's number or the errno. */
   readonly openElsewhere: (path: string) => number;
+  readonly heir: Heir;
+  /** Lines of the kernel's log. */
+  readonly log: () => readonly string[];
+  /** Absent in the simulation. */
+  readonly real?: RealSurroundings;
 }
 
 export class World {
@@ -189,6 +226,33 @@ export class World {
     return { container, group, device: this.ok(this.deviceFd(group, address), 'GET_DEVICE_FD') };
   }
 
+  // The device.
+
+  /** Configuration space as the user has it: up to 32 bits. */
+  config(device: number, offset: number, width: 1 | 2 | 4): number {
+    const bytes = new Uint8Array(4);
+    this.is(this.system.pread(device, bytes.subarray(0, width), CONFIG + offset), width, `config read at ${offset}`);
+    return word(bytes, 0);
+  }
+
+  setConfig(device: number, offset: number, width: 1 | 2 | 4, value: number): void {
+    const bytes = words(value).subarray(0, width);
+    this.is(this.system.pwrite(device, bytes, CONFIG + offset), width, `config write at ${offset}`);
+  }
+
+  /** DEVICE_GET_INFO: flags, or the errno. */
+  deviceFlags(device: number): number {
+    const bytes = words(16, 0, 0, 0);
+    const result = this.ioctl(device, 0x3b6b, bytes);
+    return result < 0 ? result : word(bytes, 4);
+  }
+
+  /** SET_IRQS with eventfds (-1 for none) or, without, with no data. */
+  setIrqs(device: number, flags: number, index: number, start: number, count: number, fds?: readonly number[]): number {
+    const bytes = words(20 + 4 * (fds?.length ?? 0), flags, index, start, count, ...(fds ?? []));
+    return this.ioctl(device, 0x3b6e, bytes);
+  }
+
   // Memory and mappings.
 
   /** Zeroed private memory, unmapped when the item ends. */
@@ -238,6 +302,38 @@ export class World {
 
   // The host's side, through sysfs.
 
+  /** Configuration space of a function as the hardware has it. */
+  hardware(address: string): DataView {
+    const bytes = new Uint8Array(256);
+    const fd = this.ok(this.open(`/sys/bus/pci/devices/${address}/config`, 0), 'config of sysfs');
+    this.is(this.system.pread(fd, bytes, 0), 256, 'read of config');
+    this.close(fd);
+    return viewOf(bytes);
+  }
+
+  /** Writes 16 bits into the hardware's configuration space. */
+  setHardware(address: string, offset: number, value: number): void {
+    const fd = this.ok(this.open(`/sys/bus/pci/devices/${address}/config`), 'config of sysfs');
+    this.is(this.system.pwrite(fd, words(value).subarray(0, 2), offset), 2, 'write of config');
+    this.close(fd);
+  }
+
+  /** Offset of a capability in configuration space. */
+  capability(address: string, id: number): number {
+    const config = this.hardware(address);
+    let at = config.getUint8(0x34);
+    while (at !== 0 && config.getUint8(at) !== id) at = config.getUint8(at + 1);
+    if (at === 0) throw new Error(`${address} has no capability ${id}`);
+    return at;
+  }
+
+  /** Waits until `holds`, at the most 10 s, and says whether it does. */
+  async until(holds: () => boolean, seconds = 10): Promise<boolean> {
+    for (const start = this.system.now(); !holds(); await this.system.sleep(50))
+      if (this.system.now() - start > 1000 * seconds) return false;
+    return true;
+  }
+
   driverOf(address: string): string | undefined {
     const link = this.system.readLink(`/sys/bus/pci/devices/${address}/driver`);
     return typeof link === 'number' ? undefined : link.split('/').at(-1);
@@ -271,10 +367,18 @@ export class World {
     this.ok(this.system.writeFile(`/sys/module/${module}/parameters/${name}`, value), `${module}.${name}`);
   }
 
+  /** What only a kernel's world has; for variants with `kernelOnly`. */
+  get real(): RealSurroundings {
+    if (this.around.real === undefined) throw new Error('there is no real kernel here');
+    return this.around.real;
+  }
+
   /** Ends the item: unmaps, closes, and hands every function back to vfio-pci. */
   end(): void {
     for (const mapping of [...this.windows, ...this.memories]) mapping.unmap();
     for (const fd of [...this.fds].reverse()) this.close(fd);
+    for (const address of [machine.vga, machine.sriov])
+      if (this.driverOf(address) !== undefined) this.ok(this.unbind(address), `unbind ${address}`);
     for (const address of [machine.edu, ...machine.pair, machine.nvme]) {
       const driver = this.driverOf(address);
       if (driver === 'vfio-pci') continue;

@@ -2,20 +2,22 @@ import { spawnSync } from 'node:child_process';
 import { release } from 'node:os';
 import { bind } from 'vfio-pci';
 import type { Rights } from '../../../conformance/src/item.js';
-import { linuxTarget } from '../../../conformance/src/linux.js';
+import { type Helpers, linuxTarget } from '../../../conformance/src/linux.js';
 import { applies, type Outcome, runSections } from '../../../conformance/src/run.js';
 import { sections } from '../../../conformance/src/sections.js';
 import { machine } from '../../../conformance/src/world.js';
-import { check, field, loadModule, mode, test } from '../guest.js';
+import { check, field, loadModule, mode, program, test } from '../guest.js';
 
 const allRights: readonly Rights[] = ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'];
 const dropped = (rights: Rights): string => rights.replace('no CAP_', '').toLowerCase();
+
+const helpers: Helpers = { heir: program('heir'), loadModule };
 
 // This file again, in a process with fewer rights: prints what came of one section, and ends.
 const [name, rights] = (process.env.CONFORMANCE_PART ?? '').split('/');
 if (name !== '' && rights !== undefined) {
   const chosen = sections.filter((section) => section.name === name);
-  const outcomes = await runSections(chosen, linuxTarget(mode, rights as Rights));
+  const outcomes = await runSections(chosen, linuxTarget(mode, rights as Rights, helpers));
   console.log(`outcomes ${JSON.stringify(outcomes)}`);
   process.exit(0);
 }
@@ -47,7 +49,7 @@ test('the machine is as the items want it', () => {
 const only = (process.env.CONFORMANCE_SECTIONS ?? '').split(',').filter(Boolean);
 const results: Record<string, readonly Outcome[]> = {};
 for (const section of sections.filter(({ name }) => only.length === 0 || only.includes(name))) {
-  const facts = linuxTarget(mode, 'all');
+  const facts = linuxTarget(mode, 'all', helpers);
   const variants = section.items.flatMap((item) => item.variants);
   const needed = allRights.filter((rights) =>
     variants.some((variant) => applies(variant, { ...facts, rights: [rights] })),

@@ -7,6 +7,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   slots: [['edu'], ['edu,addr=0.0,multifunction=on', nvme('neighbour', 'addr=0.1')], [nvme('disk')]],
   disks: ['neighbour', 'disk'].map((disk) => ({ name: disk, bytes: mebibytes(16) })),
   carryModules: ['nvme', 'pci-stub'],
+  programs: ['heir.c'],
   // Only these sections, by name, for work on one of them.
   environment: { CONFORMANCE_SECTIONS: process.env.CONFORMANCE_SECTIONS ?? '' },
   hugePages: name === 'noiommu' ? 32 : 0,

@@ -40,6 +40,7 @@ export function buildMachine(options: SimulationOptions): BuiltMachine {
     fds: new FdTable(options.openFiles ?? 1024),
     rights: { ipcLock: false, sysRawio: true, sysAdmin: true, ...options.capabilities },
     parameters: parametersOf(options, noiommu),
+    type1Loaded: loaded && !(typeof options.modules === 'object' && options.modules.vfio_iommu_type1 === 'not loaded'),
     iommu: iommuOf(options, noiommu),
     memlock: options.memlock ?? Number.POSITIVE_INFINITY,
     lockedBytes: 0,
@@ -65,7 +66,7 @@ function parametersOf({ modules }: SimulationOptions, noiommu: boolean): Paramet
       allow_unsafe_interrupts: false,
       disable_hugepages: false,
       dma_entry_limit: 65535,
-      ...given.vfio_iommu_type1,
+      ...(typeof given.vfio_iommu_type1 === 'object' && given.vfio_iommu_type1),
     },
     vfio_pci: { nointxmask: false, disable_idle_d3: false, ...given.vfio_pci },
   };
@@ -101,7 +102,8 @@ function fillBus(bus: Bus, options: SimulationOptions, loaded: boolean): void {
 }
 
 function addDevice(bus: Bus, address: string, place: DevicePlace, group: number | undefined, loaded: boolean): void {
-  const slot = bus.add(address, place.model, place.nativeDriver, group);
+  if (place.iommu === false && group !== undefined) refuse(`${address} is in a group and not covered by the IOMMU`);
+  const slot = bus.add(address, place.model, place.nativeDriver, place.iommu ?? group);
   slot.nativeDriver ??= hostDrivers.find((host) => host.class === slot.classCode)?.driver;
   if (place.driver !== null) start(bus, slot, place.driver ?? 'vfio-pci', loaded);
 }

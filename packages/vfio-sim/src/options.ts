@@ -14,6 +14,8 @@ export interface DevicePlace {
   readonly driver?: string | null;
   /** The host's own driver, which takes it when vfio-pci lets go; by default what Linux has for its class (`nvme`, ...). */
   readonly nativeDriver?: string;
+  /** `false`: the machine's IOMMU does not cover it, so it has no group. */
+  readonly iommu?: false;
 }
 
 /** A member of a group that is only there to be seen: it has no model, answers with zeros and does nothing. */
@@ -39,8 +41,12 @@ export interface CapabilityOptions {
   readonly openGroups?: boolean;
 }
 
-/** The parameters of the three modules, as in /sys/module/NAME/parameters. */
-export type ModuleOptions = { readonly [Name in keyof Parameters]?: Partial<Parameters[Name]> };
+/** The parameters of the three modules, as in /sys/module/NAME/parameters. The type1 module alone may be `not loaded`. */
+export type ModuleOptions = {
+  readonly [Name in keyof Parameters]?:
+    | Partial<Parameters[Name]>
+    | (Name extends 'vfio_iommu_type1' ? 'not loaded' : never);
+};
 
 export interface SimulationOptions {
   /** Devices by address, `dddd:bb:dd.f`. Each is bound to vfio-pci and in a group of its own unless something says otherwise. */

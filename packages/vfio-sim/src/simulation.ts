@@ -30,7 +30,7 @@ import { Type1 } from './kernel/type1.js';
 import { Watches } from './kernel/watches.js';
 import { buildMachine } from './machine-from-options.js';
 import type { DeviceModel } from './model/contract.js';
-import type { SimulationOptions } from './options.js';
+import type { CapabilityOptions, SimulationOptions } from './options.js';
 import { SimulatedDevice } from './simulated-device.js';
 
 /** A mapping of the simulated IOMMU. */
@@ -119,6 +119,11 @@ export class Simulation implements SystemCalls {
     );
   }
 
+  /** Gives the process rights or takes them, as capset(2) does. What it has open stays open. */
+  grant(rights: Omit<CapabilityOptions, 'openGroups'>): void {
+    Object.assign(this.machine.rights, rights);
+  }
+
   /** Plays the process's end, SIGKILL or exit: the exit steps if it was an orderly one, then everything is closed. */
   endProcess(how: 'exit' | 'kill' = 'exit'): void {
     if (how === 'exit') this.exits.play();
@@ -145,7 +150,9 @@ export class Simulation implements SystemCalls {
   open(path: string, flags: number, _mode?: number): Fd {
     checkPath(path);
     const file = this.files.open(path, flags);
-    return typeof file === 'number' ? file : this.machine.fds.add(file);
+    if (typeof file === 'number') return file;
+    file.access = flags & 3;
+    return this.machine.fds.add(file);
   }
 
   /** close(2); without a descriptor, {@link powerOff}. */

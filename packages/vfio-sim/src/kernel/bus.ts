@@ -23,19 +23,19 @@ export class Bus {
     private readonly withGroups: boolean,
   ) {}
 
-  /** Puts a function on the bus, without a driver. */
+  /** Puts a function on the bus, without a driver. `group`: `false` for none, where the IOMMU does not cover it. */
   add(
     address: string,
     what: DeviceFactory | FunctionDescription,
     nativeDriver: string | undefined,
-    group?: number,
+    group?: number | false,
   ): Slot {
     const fn = new PciFunction(address, what, this.machine);
     fn.bars.place((bar) => this.takeAddress(bar));
     const slot = new Slot(fn, nativeDriver, this.machine);
     slot.finishUnbind = () => this.finishUnbind(slot);
     this.slots.set(address, slot);
-    if (this.withGroups) this.join(slot, group ?? this.freeGroup(), false);
+    if (this.withGroups && group !== false) this.join(slot, group ?? this.freeGroup(), false);
     return slot;
   }
 
@@ -145,7 +145,10 @@ export class Bus {
     if (driver === 'vfio-pci') {
       if (slot.isBridge) return -EINVAL;
       if (slot.group === undefined) {
-        if (!machine.parameters.vfio.enable_unsafe_noiommu_mode) return -EINVAL;
+        const { iommu, kernel, parameters } = machine;
+        if (!parameters.vfio.enable_unsafe_noiommu_mode) return -EINVAL;
+        // Until then a bus with an IOMMU had no such devices ([NOI-2]).
+        if (iommu !== undefined && !kernel.since('6.0')) return -EINVAL;
         this.join(slot, this.freeGroup(), true);
         machine.taint |= TAINT_USER;
         machine.log.add(`vfio-pci ${slot.address}: Adding kernel taint for vfio-noiommu group on device`);

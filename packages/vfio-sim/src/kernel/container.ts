@@ -8,6 +8,10 @@ import type { Machine } from './machine.js';
 import { NoIommu } from './noiommu.js';
 import { Extension, Type1 } from './type1.js';
 
+/** What type1 answers without a container, if its module is there ([CTR-20]). */
+const type1 = (machine: Machine, number: number): number =>
+  machine.type1Loaded ? Type1.extension(machine, number, false) : 0;
+
 /** A container; it lives as long as its file or a group in it. */
 export class Container {
   readonly groups = new Set<Group>();
@@ -54,7 +58,7 @@ export class Container {
     if (model instanceof NoIommu) return NoIommu.extension(machine, number);
     const empty = this.groups.size === 0;
     const answers: number[] = [];
-    if (empty || !this.noiommu) answers.push(Type1.extension(machine, number, false));
+    if (empty || !this.noiommu) answers.push(type1(machine, number));
     if (empty || this.noiommu) answers.push(NoIommu.extension(machine, number));
     return Math.max(0, ...answers);
   }
@@ -63,7 +67,7 @@ export class Container {
     const { machine } = this;
     if (this.groups.size === 0 || this.model !== undefined) return -EINVAL;
     const noiommu = this.noiommu;
-    const supported = noiommu ? NoIommu.extension(machine, type) : Type1.extension(machine, type, false);
+    const supported = noiommu ? NoIommu.extension(machine, type) : type1(machine, type);
     if (supported === 0) return -ENODEV;
     if (noiommu) {
       if (!machine.rights.sysRawio) return -EPERM;

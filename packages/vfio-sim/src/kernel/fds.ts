@@ -8,6 +8,8 @@ import { EBADF, EINVAL, EMFILE, ENODEV, ENOTTY } from './errno.js';
 export abstract class OpenFile {
   /** For messages and {@link FdTable.entries}: a path, or `anon_inode:[eventfd]`. */
   abstract readonly path: string;
+  /** O_RDONLY, O_WRONLY or O_RDWR. */
+  access = 2;
   private references = 1;
 
   ioctl(_request: number, _argument: UserArgument): number {

@@ -40,6 +40,8 @@ export interface Machine {
   readonly fds: FdTable;
   readonly rights: Rights;
   readonly parameters: Parameters;
+  /** The module vfio_iommu_type1 is loaded. */
+  readonly type1Loaded: boolean;
   readonly iommu: IommuFacts | undefined;
   /** RLIMIT_MEMLOCK, bytes. */
   readonly memlock: number;

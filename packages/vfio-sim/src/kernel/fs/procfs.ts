@@ -4,7 +4,7 @@ import { PAGE } from '../address-space.js';
 import { EINVAL } from '../errno.js';
 import { OpenFile } from '../fds.js';
 import type { Machine } from '../machine.js';
-import { type DirectoryNode, directory, link, setting, text } from './nodes.js';
+import { type DirectoryNode, directory, link, listing, type Node, setting, text } from './nodes.js';
 
 const PRESENT = 1n << 63n;
 
@@ -21,6 +21,9 @@ export function procTree(machine: Machine): DirectoryNode {
     limits: text(() => limits(machine)),
     status: text(() => status(machine)),
     pagemap: { kind: 'file', mode: 0o400, open: () => new PagemapFile(machine) },
+    fd: descriptors(machine, ({ path }) => link(path)),
+    // All of this process's descriptors are close-on-exec.
+    fdinfo: descriptors(machine, ({ access }) => text(() => `pos:\t0\nflags:\t0200000${access}\n`)),
     mounts: text(() => mounts.map(([from, at, type]) => `${from} ${at} ${type} ${options(type)} 0 0\n`).join('')),
     mountinfo: text(() =>
       mounts
@@ -31,12 +34,6 @@ export function procTree(machine: Machine): DirectoryNode {
         .join(''),
     ),
   });
-  const flags: [boolean, number][] = [
-    [rights.ipcLock, 14],
-    [rights.sysRawio, 17],
-    [rights.sysAdmin, 21],
-  ];
-  const effective = flags.reduce((mask, [has, bit]) => (has ? mask | (1 << bit) : mask), 0);
   return directory({
     self: link('4242'),
     '4242': self,
@@ -68,10 +65,23 @@ export function procTree(machine: Machine): DirectoryNode {
 
   function status(of: Machine): string {
     const kib = Math.floor(of.lockedBytes / 1024);
+    const flags: [boolean, number][] = [
+      [rights.ipcLock, 14],
+      [rights.sysRawio, 17],
+      [rights.sysAdmin, 21],
+    ];
+    const effective = flags.reduce((bits, [has, bit]) => (has ? bits | (1 << bit) : bits), 0);
     const mask = effective.toString(16).padStart(16, '0');
     return `Name:\tnode\nPid:\t4242\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmLck:\t${String(kib).padStart(8)} kB\nCapEff:\t${mask}\n`;
   }
 }
+
+/** A directory with an entry for each open descriptor. */
+const descriptors = ({ fds }: Machine, entry: (file: OpenFile) => Node): DirectoryNode =>
+  listing(
+    () => fds.entries().map(({ fd }) => `${fd}`),
+    (name) => entry(fds.get(Number(name)) as OpenFile),
+  );
 
 const options = (type: string): string => (type === 'hugetlbfs' ? 'rw,relatime,pagesize=2M' : 'rw,relatime');
 

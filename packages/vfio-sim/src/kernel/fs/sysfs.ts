@@ -210,7 +210,7 @@ function hugePages(machine: Machine): DirectoryNode {
 }
 
 function modules(machine: Machine): Record<string, Node> {
-  const { parameters, kernel } = machine;
+  const { parameters, kernel, type1Loaded } = machine;
   const files = <T extends object>(module: T): DirectoryNode =>
     directory(
       Object.fromEntries(
@@ -219,7 +219,7 @@ function modules(machine: Machine): Record<string, Node> {
     );
   return {
     vfio: directory({ parameters: files(parameters.vfio) }),
-    vfio_iommu_type1: directory({ parameters: files(parameters.vfio_iommu_type1) }),
+    ...(type1Loaded && { vfio_iommu_type1: directory({ parameters: files(parameters.vfio_iommu_type1) }) }),
     vfio_pci: directory({ parameters: files(parameters.vfio_pci) }),
     ...(kernel.since('5.15') && { vfio_pci_core: directory({}) }),
   };
