@@ -1,5 +1,6 @@
 import { ctr } from '../items/ctr.js';
 import { gen } from '../items/gen.js';
+import { grp } from '../items/grp.js';
 import type { Section } from './item.js';
 
-export const sections: readonly Section[] = [gen, ctr];
+export const sections: readonly Section[] = [gen, ctr, grp];

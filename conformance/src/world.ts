@@ -353,6 +353,16 @@ export class World {
     return result;
   }
 
+  /** Takes a function out of the machine; {@link end} brings it back. 0 or the errno. */
+  remove(address: string): number {
+    return this.written(this.system.writeFile(`/sys/bus/pci/devices/${address}/remove`, '1'));
+  }
+
+  /** Looks for functions that are not known yet. */
+  rescan(): void {
+    this.ok(this.system.writeFile('/sys/bus/pci/rescan', '1'), 'rescan');
+  }
+
   private written(result: number): number {
     return Math.min(result, 0);
   }
@@ -377,6 +387,8 @@ export class World {
   end(): void {
     for (const mapping of [...this.windows, ...this.memories]) mapping.unmap();
     for (const fd of [...this.fds].reverse()) this.close(fd);
+    const all = [machine.edu, ...machine.pair, machine.nvme];
+    if (all.some((address) => typeof this.system.status(`/sys/bus/pci/devices/${address}`) === 'number')) this.rescan();
     for (const address of [machine.vga, machine.sriov])
       if (this.driverOf(address) !== undefined) this.ok(this.unbind(address), `unbind ${address}`);
     for (const address of [machine.edu, ...machine.pair, machine.nvme]) {

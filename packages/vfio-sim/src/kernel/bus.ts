@@ -16,6 +16,8 @@ export class Bus {
   private readonly dynamicIds = new Set<string>();
   private readonly nextAddress = { memory32: 0xe000_0000n, memory64: 0x38_0000_0000n, io: 0xc000n };
   private nextGroup = 0;
+  /** Taken out by hand; they come back with a rescan. */
+  private readonly forgotten: { readonly slot: Slot; readonly group: number | undefined }[] = [];
 
   /** @param noiommu no-IOMMU mode is built in */
   constructor(
@@ -94,6 +96,28 @@ export class Bus {
     else this.finishUnbind(slot);
   }
 
+  /** `remove` of a function: the machine has it still, and {@link rescan} finds it. */
+  forget(slot: Slot): number {
+    this.forgotten.push({ slot, group: slot.group?.noiommu ? undefined : slot.group?.number });
+    this.unplug(slot);
+    return 0;
+  }
+
+  /** A function that was forgotten comes back, and a driver that knows it takes it ([GRP-33]). */
+  rescan(): number {
+    for (const { slot, group } of this.forgotten.splice(0)) {
+      if (this.slots.has(slot.address)) continue;
+      slot.function.present = true;
+      slot.function.powerOn();
+      slot.function.bars.restore();
+      slot.override = '';
+      this.slots.set(slot.address, slot);
+      if (group !== undefined) this.join(slot, group, false);
+      this.probeAny(slot);
+    }
+    return 0;
+  }
+
   private askFor(slot: Slot): void {
     const { log, time } = this.machine;
     if (slot.unbinding) return;
@@ -169,6 +193,7 @@ export class Bus {
     }
     group.members.push(slot);
     slot.group = group;
+    slot.function.domain = group.container?.model;
   }
 
   /** Group numbers only go up, so that a group that comes again has another one ([NOI-8]). */

@@ -21,4 +21,5 @@ export const ESPIPE = 29;
 export const ERANGE = 34;
 export const EDEADLK = 35;
 export const ELOOP = 40;
+export const EBADFD = 77;
 export const EOPNOTSUPP = 95;

@@ -3,7 +3,7 @@
 import type { UserArgument } from './argument.js';
 import { type Container, ContainerFile } from './container.js';
 import type { Device } from './device.js';
-import { EBADF, EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOTTY, EPERM } from './errno.js';
+import { EBADF, EBADFD, EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOTTY, EPERM } from './errno.js';
 import { OpenFile } from './fds.js';
 import { type Machine, TASK } from './machine.js';
 import type { DmaDomain, PciFunction } from './pci/function.js';
@@ -37,9 +37,10 @@ export class Group {
     return this.members.some((member) => member.driver === 'vfio-pci');
   }
 
-  /** [GRP-8]: no host driver claims the group's DMA. */
+  /** A host driver claims the group's DMA ([GRP-8]); until 5.19 by the rules of [GRP-7]. */
   get claimed(): boolean {
-    return this.members.some((member) => member.claimsDma);
+    const modern = this.machine.kernel.since('5.19');
+    return this.members.some((member) => member.claimsDma && (modern || !member.isBridge));
   }
 
   get viable(): boolean {
@@ -126,7 +127,7 @@ export class GroupFile extends OpenFile {
     const refused = group.noiommu && !machine.rights.sysRawio;
     if (!modern && refused) return -EPERM;
     if (file === undefined) return -EBADF;
-    if (!(file instanceof ContainerFile)) return -EINVAL;
+    if (!(file instanceof ContainerFile)) return machine.kernel.since('6.2') ? -EBADFD : -EINVAL;
     if (refused) return -EPERM;
     if (machine.kernel.since('5.19') && !group.noiommu && group.claimed) return -EPERM;
     return group.attach(file.container);
@@ -147,22 +148,31 @@ export class GroupFile extends OpenFile {
     const end = bytes.indexOf(0);
     if ((end < 0 ? bytes.length : end) >= 4096) return -EINVAL;
     const name = new TextDecoder().decode(bytes.subarray(0, end < 0 ? bytes.length : end));
-    const slot = group.members.find((member) => member.function.address === name && member.offersVfio);
+    const slot = this.find(name);
     const ready = group.container?.model !== undefined && group.viable;
-    if (machine.kernel.since('6.0')) {
-      if (slot === undefined) return -ENODEV;
-      if (!ready) return -EINVAL;
-    } else if (!ready) return -EINVAL;
+    const nameFirst = machine.kernel.since('6.0');
+    if (nameFirst && typeof slot === 'number') return slot;
+    if (!ready) return -EINVAL;
     if (group.noiommu && !machine.rights.sysRawio) return -EPERM;
-    if (slot === undefined) return -ENODEV;
+    if (typeof slot === 'number') return slot;
     if (machine.fds.full && machine.kernel.since('6.12')) return -EMFILE;
     const file = slot.openDevice(this);
     if (typeof file === 'number') return file;
     if (group.noiommu) {
       machine.log.add(
-        `vfio-pci ${name}: vfio-noiommu device opened by user (${TASK.replace('[', ':').replace(']', '')})`,
+        `vfio-pci ${slot.address}: vfio-noiommu device opened by user (${TASK.replace('[', ':').replace(']', '')})`,
       );
     }
     return machine.fds.add(file);
+  }
+
+  /** The member of this name, or a negative errno ([GRP-26], [GRP-32]). */
+  private find(name: string): Slot | number {
+    const slot = this.group.members.find(({ address }) => name === address || name.startsWith(`${address} `));
+    if (slot === undefined || !slot.offersVfio) return -ENODEV;
+    const more = name.slice(slot.address.length).replace(/^ +/, '');
+    if (more === '') return name === slot.address || this.machine.kernel.since('5.7') ? slot : -ENODEV;
+    // Nothing here is a function of SR-IOV, so that a token is as wrong as anything else.
+    return this.machine.kernel.since('5.7') ? -EINVAL : -ENODEV;
   }
 }

@@ -31,7 +31,7 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
           (name) => driverFolder(bus, name),
         ),
         drivers_probe: action((written) => withSlot(bus, written, (slot) => bus.probeAny(slot))),
-        rescan: action(() => 0),
+        rescan: action(() => bus.rescan()),
       }),
     }),
     devices: directory({
@@ -136,10 +136,7 @@ function deviceFolder(bus: Bus, slot: Slot): DirectoryNode {
       slot.group === undefined ? undefined : link(`../../../kernel/iommu_groups/${slot.group.number}`),
     subsystem: link('../../../bus/pci'),
     reset: () => (slot.function.resettable ? action(() => resetBySysfs(slot)) : undefined),
-    remove: action(() => {
-      bus.unplug(slot);
-      return 0;
-    }),
+    remove: action(() => bus.forget(slot)),
   });
 }
 
