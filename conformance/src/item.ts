@@ -13,6 +13,10 @@ export interface Setup {
   readonly rights?: Rights;
   /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
   readonly memlock?: number;
+  /** vfio-pci was loaded anew with these parameters; it has no function then but those that `ids` names. */
+  readonly vfioPci?: Readonly<Record<string, string>>;
+  /** Simulation only: the IOMMU does not snoop the processor's caches. */
+  readonly noncoherent?: true;
   /** Without the module vfio_iommu_type1. */
   readonly withoutType1?: boolean;
   /** Simulation only: a PCI bridge with this driver is in the group of the pair. */

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { linux } from 'vfio-core/linux';
+import { duringReset, killHolder, linkError, settle, unbindElsewhere } from './elsewhere.js';
 import type { Rights } from './item.js';
 import { versionOf } from './kernel.js';
 import type { Target } from './run.js';
@@ -41,7 +42,7 @@ const limit = (bytes: number | 'unlimited'): string => run('prlimit', `--pid=${p
 export interface Helpers {
   /** The program of heir.c. */
   readonly heir: string;
-  readonly loadModule: (name: string) => void;
+  readonly loadModule: (name: string, ...parameters: readonly string[]) => void;
 }
 
 /** Runs heir.c with `fds` as its descriptors 0, 3, 4...: the number that it prints. */
@@ -85,6 +86,12 @@ function haveType1(wanted: boolean, { loadModule }: Helpers): void {
   else run('rmmod', 'vfio_iommu_type1');
 }
 
+/** Loads vfio-pci anew; nothing may have its devices open. Without `parameters`, as it was at the start. */
+function reloadVfioPci(parameters: Readonly<Record<string, string>>, { loadModule }: Helpers): void {
+  run('rmmod', 'vfio_pci');
+  loadModule('vfio-pci', ...Object.entries(parameters).map(([name, value]) => `${name}=${value}`));
+}
+
 /** `rights` are those that this process has. */
 export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights, helpers: Helpers): Target {
   const version = versionOf(release());
@@ -96,9 +103,10 @@ export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights, helpers: 
     version,
     modes: [mode],
     rights: [rights],
-    world: ({ memlock, withoutType1 }) => {
+    world: ({ memlock, withoutType1, vfioPci }) => {
       limit(memlock ?? 'unlimited');
       haveType1(!withoutType1, helpers);
+      if (vfioPci !== undefined) reloadVfioPci(vfioPci, helpers);
       return new World(system, {
         version,
         name: `kernel ${release()}`,
@@ -108,6 +116,17 @@ export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights, helpers: 
         heir: heirOf(helpers.heir),
         log: () => run('dmesg').split('\n'),
         real: realOf(helpers.heir),
+        unbindElsewhere,
+        killHolder,
+        duringReset,
+        linkError: (function_, fatal) => {
+          helpers.loadModule('aer_inject');
+          linkError(function_, fatal);
+        },
+        settle: () => {
+          settle();
+          if (vfioPci !== undefined) reloadVfioPci({}, helpers);
+        },
       });
     },
   };

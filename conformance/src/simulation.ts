@@ -13,23 +13,29 @@ export const simulatedKernels: readonly Version[] = ['seed', '6.1', '6.12', '7.3
 /** The bridge that stands above every device of such a machine. */
 const rootPort = { address: '0000:00:1c.0', driver: 'pcieport', class: 0x060400 } as const;
 
+/** Module parameters from what stands behind `insmod`. */
+const parameters = (given: Readonly<Record<string, string>>): Record<string, string | boolean> =>
+  Object.fromEntries(Object.entries(given).map(([name, value]) => [name, name === 'ids' ? value : value === 'Y']));
+
 function options(version: Version, variant: Variant): SimulationOptions {
   const rights = variant.rights ?? 'all';
   const disk = () => nvmeController({ disks: [memoryDisk(1 << 20)] });
   const [first, second] = machine.pair;
   const driver = variant.pairBridge;
+  const none = variant.vfioPci === undefined ? {} : ({ driver: null } as const);
   const inPair = driver === undefined ? [] : [{ address: '0000:02:00.7', driver, class: 0x060400 }];
   return {
     kernel: version,
     devices: {
-      [machine.edu]: edu(),
-      [first]: edu(),
-      [second]: disk(),
-      [machine.nvme]: variant.nvmeUncovered ? { model: disk(), iommu: false } : disk(),
+      [machine.edu]: { model: edu(), ...none },
+      [first]: { model: edu(), ...none },
+      [second]: { model: disk(), ...none },
+      [machine.nvme]: { model: disk(), ...none, ...(variant.nvmeUncovered && { iommu: false }) },
     },
     capabilities: { ipcLock: rights !== 'no CAP_IPC_LOCK', sysRawio: rights !== 'no CAP_SYS_RAWIO' },
     ...(variant.memlock === undefined ? {} : { memlock: variant.memlock }),
     modules: {
+      ...(variant.vfioPci && { vfio_pci: parameters(variant.vfioPci) }),
       ...(variant.withoutType1 && { vfio_iommu_type1: 'not loaded' }),
       ...(variant.nvmeUncovered && { vfio: { enable_unsafe_noiommu_mode: true } }),
     },
@@ -97,6 +103,21 @@ export function simulationTarget(
         },
         heir: heirOf(sim, variant),
         log: () => sim.log,
+        unbindElsewhere: (address) => {
+          sim.writeFile(`/sys/bus/pci/devices/${address}/driver/unbind`, address);
+          const { driver } = sim.device(address);
+          return {
+            done: () => sim.device(address).driver !== driver || driver === undefined,
+            signal: () => sim.device(address).signalUnbind(),
+          };
+        },
+        killHolder: async (_fds, meanwhile) => {
+          meanwhile();
+          sim.endProcess('kill');
+        },
+        duringReset: async (address, attempt) => sim.device(address).whileLocked(attempt),
+        linkError: (address, fatal) => sim.device(address).reportError({ fatal }),
+        settle: () => {},
       });
       return Object.assign(ending, { end: () => sim.powerOff() });
     },

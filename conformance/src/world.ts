@@ -100,6 +100,16 @@ export interface Surroundings {
   readonly heir: Heir;
   /** Lines of the kernel's log. */
   readonly log: () => readonly string[];
+  /** Another process takes a function from its driver, which may take a while. */
+  readonly unbindElsewhere: (address: string) => Elsewhere;
+  /** See {@link World.killHolder}. */
+  readonly killHolder: (fds: readonly number[], meanwhile: () => void) => Promise<void>;
+  /** While another process resets the function: calls `attempt` until it fails, and gives back the last result. */
+  readonly duringReset: (address: string, attempt: () => number) => Promise<number>;
+  /** An error on the link of a function; a fatal one resets the link. */
+  readonly linkError: (address: string, fatal: boolean) => void;
+  /** Waits until nothing is left of what went on elsewhere. */
+  readonly settle: () => void;
   /** Absent in the simulation. */
   readonly real?: RealSurroundings;
 }
@@ -155,6 +165,12 @@ export class World {
 
   eventfd(): number {
     return this.keep(this.system.eventfd(0));
+  }
+
+  /** Hands these descriptors over to a process that has nothing else; once `meanwhile` has run it is killed. */
+  async killHolder(fds: readonly number[], meanwhile: () => void): Promise<void> {
+    for (const fd of fds) this.fds.delete(fd);
+    await this.around.killHolder(fds, meanwhile);
   }
 
   // Container and group.
@@ -387,6 +403,7 @@ export class World {
   end(): void {
     for (const mapping of [...this.windows, ...this.memories]) mapping.unmap();
     for (const fd of [...this.fds].reverse()) this.close(fd);
+    this.around.settle();
     const all = [machine.edu, ...machine.pair, machine.nvme];
     if (all.some((address) => typeof this.system.status(`/sys/bus/pci/devices/${address}`) === 'number')) this.rescan();
     for (const address of [machine.vga, machine.sriov])

@@ -50,12 +50,13 @@ export function buildMachine(options: SimulationOptions): BuiltMachine {
   };
   const bus = new Bus(machine, machine.iommu !== undefined);
   fillBus(bus, options, loaded);
+  if (loaded) bus.loadVfioPci();
   return { machine, bus, tree: { loaded, openGroups: options.capabilities?.openGroups ?? true } };
 }
 
 function iommuOf({ iommu }: SimulationOptions, noiommu: boolean): IommuFacts | undefined {
   if (noiommu || iommu === false) return undefined;
-  return { addressBits: 48, interruptRemapping: true, ...(typeof iommu === 'object' && iommu) };
+  return { addressBits: 48, interruptRemapping: true, coherent: true, ...(typeof iommu === 'object' && iommu) };
 }
 
 function parametersOf({ modules }: SimulationOptions, noiommu: boolean): Parameters {
@@ -68,7 +69,15 @@ function parametersOf({ modules }: SimulationOptions, noiommu: boolean): Paramet
       dma_entry_limit: 65535,
       ...(typeof given.vfio_iommu_type1 === 'object' && given.vfio_iommu_type1),
     },
-    vfio_pci: { nointxmask: false, disable_idle_d3: false, ...given.vfio_pci },
+    vfio_pci: {
+      nointxmask: false,
+      disable_idle_d3: false,
+      disable_vga: false,
+      enable_sriov: false,
+      disable_denylist: false,
+      ids: '',
+      ...given.vfio_pci,
+    },
   };
 }
 
@@ -104,6 +113,7 @@ function fillBus(bus: Bus, options: SimulationOptions, loaded: boolean): void {
 function addDevice(bus: Bus, address: string, place: DevicePlace, group: number | undefined, loaded: boolean): void {
   if (place.iommu === false && group !== undefined) refuse(`${address} is in a group and not covered by the IOMMU`);
   const slot = bus.add(address, place.model, place.nativeDriver, place.iommu ?? group);
+  slot.virtualFunctions = place.virtualFunctions ?? 0;
   slot.nativeDriver ??= hostDrivers.find((host) => host.class === slot.classCode)?.driver;
   if (place.driver !== null) start(bus, slot, place.driver ?? 'vfio-pci', loaded);
 }

@@ -14,6 +14,8 @@ export interface DevicePlace {
   readonly driver?: string | null;
   /** The host's own driver, which takes it when vfio-pci lets go; by default what Linux has for its class (`nvme`, ...). */
   readonly nativeDriver?: string;
+  /** How many virtual functions it can make (SR-IOV): `sriov_totalvfs` of sysfs. None by default. */
+  readonly virtualFunctions?: number;
   /** `false`: the machine's IOMMU does not cover it, so it has no group. */
   readonly iommu?: false;
 }

@@ -63,8 +63,24 @@ export class SimulatedDevice<Model extends DeviceModel = DeviceModel> {
     this.bus.unplug(this.slot);
   }
 
-  /** Reports a PCI Express error to whoever has it open (ERR). */
-  reportError(): void {
-    this.slot.device?.irqs.reportError();
+  /** Reports a PCI Express error to whoever has it open (ERR). After a fatal one the link was reset, and the device with it. */
+  reportError({ fatal = false }: { readonly fatal?: boolean } = {}): void {
+    if (fatal) this.slot.function.powerOn();
+    this.slot.notices.error?.signal();
+  }
+
+  /** A signal to the task that waits, in an unbind, for this device to be closed. It does not end the wait. */
+  signalUnbind(): void {
+    this.bus.signalUnbind(this.slot);
+  }
+
+  /** Runs `body` while somebody else holds the lock of this device, as during a reset: opening and resetting it then give EAGAIN. */
+  whileLocked<T>(body: () => T): T {
+    this.slot.locked = true;
+    try {
+      return body();
+    } finally {
+      this.slot.locked = false;
+    }
   }
 }

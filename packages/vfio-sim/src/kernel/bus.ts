@@ -1,11 +1,22 @@
 /** The PCI bus: functions, drivers, groups, binding. */
 
 import type { BarDescription, DeviceFactory, FunctionDescription } from '../model/contract.js';
-import { EBUSY, EINVAL, ENODEV } from './errno.js';
+import { EBUSY, EEXIST, EINVAL, ENODEV } from './errno.js';
 import { Group } from './group.js';
-import type { Machine } from './machine.js';
+import type { Machine, Parameters } from './machine.js';
 import { PciFunction } from './pci/function.js';
+import { type DynamicId, idsOf, meets, sameId, shown } from './pci/ids.js';
+import { setPower } from './pci/saved-state.js';
 import { Slot } from './pci/slot.js';
+import { virtualFunctionsOf } from './pci/sriov.js';
+import type { Kernel } from './version.js';
+
+/** Devices of Intel that vfio-pci does not take ([LIFE-20]): QAT, then DSA and IAX. Source: linux/pci_ids.h. */
+const denyList = [0x0435, 0x0443, 0x19e2, 0x19e3, 0x37c8, 0x37c9];
+const laterDenyList = [0x0b25, 0x0cfe];
+const isDenied = (kernel: Kernel, vendor: number, device: number): boolean =>
+  vendor === 0x8086 &&
+  ((kernel.since('5.9') && denyList.includes(device)) || (kernel.since('6.9') && laterDenyList.includes(device)));
 
 /** Taint flag of a device bound without an IOMMU ([NOI-9]). */
 const TAINT_USER = 64;
@@ -13,9 +24,11 @@ const TAINT_USER = 64;
 export class Bus {
   readonly slots = new Map<string, Slot>();
   readonly groups = new Map<number, Group>();
-  private readonly dynamicIds = new Set<string>();
+  private dynamicIds: DynamicId[] = [];
   private readonly nextAddress = { memory32: 0xe000_0000n, memory64: 0x38_0000_0000n, io: 0xc000n };
   private nextGroup = 0;
+  /** The parameters of vfio-pci as they were when it was loaded: from 5.15 on they count, whatever sysfs says ([LIFE-16]). */
+  private readonly atLoad: Parameters['vfio_pci'];
   /** Taken out by hand; they come back with a rescan. */
   private readonly forgotten: { readonly slot: Slot; readonly group: number | undefined }[] = [];
 
@@ -23,7 +36,9 @@ export class Bus {
   constructor(
     private readonly machine: Machine,
     private readonly withGroups: boolean,
-  ) {}
+  ) {
+    this.atLoad = { ...machine.parameters.vfio_pci };
+  }
 
   /** Puts a function on the bus, without a driver. `group`: `false` for none, where the IOMMU does not cover it. */
   add(
@@ -36,6 +51,9 @@ export class Bus {
     fn.bars.place((bar) => this.takeAddress(bar));
     const slot = new Slot(fn, nativeDriver, this.machine);
     slot.finishUnbind = () => this.finishUnbind(slot);
+    const bus = address.slice(0, 7);
+    slot.neighbours = () => [...this.slots.values()].filter((other) => other !== slot && other.address.startsWith(bus));
+    if (this.machine.kernel.since('5.15')) slot.vfioPci = () => this.atLoad;
     this.slots.set(address, slot);
     if (this.withGroups && group !== false) this.join(slot, group ?? this.freeGroup(), false);
     return slot;
@@ -77,16 +95,38 @@ export class Bus {
   }
 
   /** `new_id` of vfio-pci: it takes every such function that has no driver ([LIFE-14]). */
-  addId(id: string): number {
-    this.dynamicIds.add(id);
+  addId(id: DynamicId): number {
+    if (this.dynamicIds.some((known) => sameId(known, id))) return -EEXIST;
+    this.dynamicIds.push(id);
     for (const slot of this.slots.values()) {
       if (slot.driver === undefined && this.matches(slot, 'vfio-pci')) this.probe(slot, 'vfio-pci');
     }
     return 0;
   }
 
-  removeId(id: string): number {
-    return this.dynamicIds.delete(id) ? 0 : -ENODEV;
+  removeId(id: DynamicId): number {
+    const before = this.dynamicIds.length;
+    this.dynamicIds = this.dynamicIds.filter((known) => !sameId(known, id));
+    return this.dynamicIds.length < before ? 0 : -ENODEV;
+  }
+
+  /** vfio-pci is loaded: takes the ids of its parameter `ids` ([LIFE-14], [LIFE-18]). */
+  loadVfioPci(): void {
+    const { log, parameters } = this.machine;
+    const invalid = (text: string) => log.add(`vfio_pci: invalid id string "${text}"`);
+    for (const id of idsOf(parameters.vfio_pci.ids, invalid)) {
+      this.addId(id);
+      log.add(`vfio_pci: ${shown(id)}`);
+    }
+  }
+
+  /** A signal reaches the task that unbinds: it says so once, and waits on ([LIFE-10]). */
+  signalUnbind(slot: Slot): void {
+    if (!slot.unbinding || slot.signalled) return;
+    slot.signalled = true;
+    this.machine.log.add(
+      `vfio-pci ${slot.address}: Device is currently in use, task "sh" (4711) blocked until device is released`,
+    );
   }
 
   /** Pulls a function out. */
@@ -139,7 +179,8 @@ export class Bus {
   private finishUnbind(slot: Slot): void {
     this.machine.time.drop(slot);
     const { group } = slot;
-    slot.unbinding = false;
+    slot.unbinding = slot.signalled = false;
+    if (slot.driver === 'vfio-pci') setPower(slot.function, 0);
     slot.driver = undefined;
     if (group?.noiommu) {
       this.groups.delete(group.number);
@@ -156,18 +197,34 @@ export class Bus {
   private matches(slot: Slot, driver: string): boolean {
     if (slot.override !== '') return slot.override === driver;
     if (driver === 'vfio-pci') {
-      const { config } = slot.function;
-      const id = [config.view.getUint16(0, true), config.view.getUint16(2, true)];
-      return this.dynamicIds.has(id.map((part) => part.toString(16).padStart(4, '0')).join(' '));
+      return this.dynamicIds.some((id) => meets(id, slot.function.config.view, slot.classCode));
     }
     return slot.nativeDriver === driver;
+  }
+
+  /** What vfio-pci does not take, whatever the IOMMU: 0 or a negative errno ([LIFE-13], [LIFE-19], [LIFE-20]). */
+  private refused(slot: Slot): number {
+    const { kernel, iommu, parameters } = this.machine;
+    if (slot.isBridge) return -EINVAL;
+    if (kernel.since('5.7') && virtualFunctionsOf(this, slot).length > 0) return -EBUSY;
+    const { view } = slot.function.config;
+    const [vendor, device] = [view.getUint16(0, true), view.getUint16(2, true)];
+    if (isDenied(kernel, vendor, device) && !parameters.vfio_pci.disable_denylist) {
+      const [v, d] = [vendor, device].map((id) => id.toString(16).padStart(4, '0'));
+      this.machine.log.add(
+        `vfio-pci ${slot.address}: ${v}:${d} exists in vfio-pci device denylist, driver probing disallowed.`,
+      );
+      return -EINVAL;
+    }
+    return slot.group !== undefined && iommu?.coherent === false && kernel.since('5.19') ? -EINVAL : 0;
   }
 
   /** A driver takes a function, whether or not it would have found it by itself: 0 or a negative errno. */
   probe(slot: Slot, driver: string): number {
     const { machine } = this;
     if (driver === 'vfio-pci') {
-      if (slot.isBridge) return -EINVAL;
+      const refused = this.refused(slot);
+      if (refused < 0) return refused;
       if (slot.group === undefined) {
         const { iommu, kernel, parameters } = machine;
         if (!parameters.vfio.enable_unsafe_noiommu_mode) return -EINVAL;
@@ -182,6 +239,7 @@ export class Bus {
       return -EBUSY;
     }
     slot.driver = driver;
+    if (driver === 'vfio-pci') slot.idle();
     return 0;
   }
 

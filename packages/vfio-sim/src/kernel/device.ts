@@ -4,13 +4,14 @@ import type { DeviceMapping } from 'vfio-core';
 import { PAGE } from './address-space.js';
 import { addCapabilities, type UserArgument } from './argument.js';
 import { VirtualConfig } from './config/virtual-config.js';
-import { EFAULT, EINVAL, ENOTTY } from './errno.js';
+import { EAGAIN, EFAULT, EINVAL, ENOTTY } from './errno.js';
 import { OpenFile } from './fds.js';
 import type { GroupFile } from './group.js';
 import { Interrupts, irqCount } from './irqs.js';
 import type { Machine } from './machine.js';
 import type { PciFunction } from './pci/function.js';
 import { Command } from './pci/hardware-config.js';
+import { resetAndRestore, restoreState, setPower } from './pci/saved-state.js';
 import type { Slot } from './pci/slot.js';
 import { mapRegion, readRegion, regionSize, writeRegion } from './regions.js';
 
@@ -27,6 +28,10 @@ export class Device {
   readonly config: VirtualConfig;
   /** A function reset worked at first open ([DEV-1]). */
   readonly resettable: boolean;
+  /** INTx is masked by the DisINTx bit of the device, not at the interrupt controller ([LIFE-16]). */
+  readonly masksInDevice: boolean;
+  /** Configuration space as it is again after the last close. */
+  private readonly saved: Uint8Array;
   private users = 0;
 
   constructor(
@@ -35,8 +40,9 @@ export class Device {
     private readonly onClosed: () => void,
   ) {
     this.function = slot.function;
-    this.resettable = slot.function.resettable;
-    this.enable();
+    this.resettable = slot.resettable;
+    this.masksInDevice = !slot.vfioPci().nointxmask;
+    this.saved = this.enable();
     this.irqs = new Interrupts(this);
     this.config = new VirtualConfig(this);
     this.function.sink = this.irqs;
@@ -60,44 +66,35 @@ export class Device {
 
   /** Function reset with configuration saved and restored; SET_IRQS state and the virtual configuration stay ([RST-2]). */
   reset(): void {
-    const { config } = this.function;
-    const saved = config.bytes.slice();
-    this.function.powerOn();
-    // What reset clears and the kernel does not bring back: errors and power state.
-    const status = config.bytes.slice(6, 8);
-    config.bytes.set(saved);
-    config.bytes.set(status, 6);
-    if (config.pm) config.bytes[config.pm + 4] = (config.bytes[config.pm + 4] as number) & ~3;
-    this.function.model?.configWritten?.(0, config.bytes.length, config.bytes);
+    // Errors and power state are what reset clears and the kernel does not bring back.
+    resetAndRestore(this.function);
     this.irqs.reprogram();
   }
 
-  /** First open ([LIFE-1]). */
-  private enable(): void {
+  /** First open ([LIFE-1]). @returns the configuration space to come back to */
+  private enable(): Uint8Array {
     const { function: fn } = this;
-    if (fn.config.pm) fn.writeConfig(fn.config.pm + 4, 1, 0);
-    this.setCommand(this.decoding());
-    if (this.resettable) {
-      fn.powerOn();
-      fn.bars.restore();
-      this.setCommand(this.decoding());
-    }
+    setPower(fn, 0);
+    this.setCommand((fn.config.command & ~Command.busMaster) | this.decoding());
+    if (this.resettable) resetAndRestore(fn);
+    const saved = fn.config.bytes.slice();
+    if (this.masksInDevice) this.setCommand(fn.config.command & ~Command.disableIntx);
+    return saved;
   }
 
   /** Last close ([LIFE-3]). */
   private disable(): void {
-    const { function: fn } = this;
+    const { function: fn, slot } = this;
     this.setCommand(fn.config.command & ~Command.busMaster);
     this.irqs.tearDown();
     fn.sink = undefined;
-    if (this.resettable) {
-      fn.powerOn();
-      fn.bars.restore();
-    } else {
-      this.setCommand(0);
-      fn.bars.restore();
+    setPower(fn, 0);
+    if (this.resettable && !slot.locked) resetAndRestore(fn, this.saved);
+    else {
+      slot.needsReset = true;
+      restoreState(fn, this.saved);
     }
-    this.slot.group?.devices.delete(fn);
+    slot.group?.devices.delete(fn);
     this.onClosed();
   }
 
@@ -208,6 +205,7 @@ export class DeviceFile extends OpenFile {
 
   private reset(): number {
     if (!this.device.resettable) return -EINVAL;
+    if (this.device.slot.locked) return -EAGAIN;
     if (this.device.function.present) this.device.reset();
     return 0;
   }

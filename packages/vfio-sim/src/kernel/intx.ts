@@ -127,9 +127,10 @@ export class Intx {
     this.setHardwareMask(masked);
   }
 
-  /** Masking is done in the device's own command register, where the user does not see it ([IRQ-45]). */
+  /** Masking is done in the device's own command register, where the user does not see it ([IRQ-45]), unless `nointxmask` forbids. */
   private setHardwareMask(masked: boolean): void {
-    const { function: fn } = this.device;
+    const { function: fn, masksInDevice } = this.device;
+    if (!masksInDevice) return;
     const { command } = fn.config;
     fn.writeConfig(4, 2, masked ? command | Command.disableIntx : command & ~Command.disableIntx);
   }

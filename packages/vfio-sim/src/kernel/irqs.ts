@@ -46,8 +46,6 @@ export class Interrupts implements InterruptSink {
   /** Which index is on; INTX, MSI and MSIX exclude each other. */
   mode: number | undefined;
   private vectors: (EventFd | undefined)[] = [];
-  private error: EventFd | undefined;
-  private request: EventFd | undefined;
   private readonly line: Intx;
 
   constructor(private readonly device: Device) {
@@ -104,13 +102,9 @@ export class Interrupts implements InterruptSink {
 
   /** Asks the user to let go of the device ([LIFE-9]). @returns whether somebody listens */
   askToRelease(): boolean {
-    this.request?.signal();
-    return this.request !== undefined;
-  }
-
-  /** An error that the bus reported ([LIFE-12]). */
-  reportError(): void {
-    this.error?.signal();
+    const { request } = this.device.slot.notices;
+    request?.signal();
+    return request !== undefined;
   }
 
   /** Writes the kernel's idea of MSI-X back into a table that a reset wiped ([IRQ-36]). */
@@ -126,9 +120,9 @@ export class Interrupts implements InterruptSink {
     if (this.mode === Irq.INTX) this.line.disable();
     else if (this.mode !== undefined) this.disableMessages();
     this.mode = undefined;
+    const { slot, machine } = this.device;
     // The seed kept these two ([LIFE-7]).
-    this.error = undefined;
-    this.request = undefined;
+    if (machine.kernel.since('5.8')) slot.notices.error = slot.notices.request = undefined;
   }
 
   private act(action: number, call: IrqCall): number {
@@ -219,10 +213,11 @@ export class Interrupts implements InterruptSink {
   private triggerSingle({ index, start, count, kind, values }: IrqCall): number {
     if (index === Irq.ERR && !this.device.function.isExpress) return -ENOTTY;
     if (start !== 0 || count > 1) return -EINVAL;
-    const current = index === Irq.ERR ? this.error : this.request;
+    const { notices } = this.device.slot;
+    const which = index === Irq.ERR ? 'error' : 'request';
+    const current = notices[which];
     const put = (file: EventFd | undefined) => {
-      if (index === Irq.ERR) this.error = file;
-      else this.request = file;
+      notices[which] = file;
     };
     if (kind === 'none') {
       if (current === undefined) return -EINVAL;

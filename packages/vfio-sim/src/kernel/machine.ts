@@ -21,7 +21,15 @@ export interface Rights {
 export interface Parameters {
   vfio: { enable_unsafe_noiommu_mode: boolean };
   vfio_iommu_type1: { allow_unsafe_interrupts: boolean; disable_hugepages: boolean; dma_entry_limit: number };
-  vfio_pci: { nointxmask: boolean; disable_idle_d3: boolean };
+  vfio_pci: {
+    nointxmask: boolean;
+    disable_idle_d3: boolean;
+    disable_vga: boolean;
+    enable_sriov: boolean;
+    disable_denylist: boolean;
+    /** `vendor:device[:subvendor:subdevice:class:mask]`, separated by commas. Not in sysfs. */
+    ids: string;
+  };
 }
 
 /** The machine's IOMMU. */
@@ -30,6 +38,12 @@ export interface IommuFacts {
   readonly addressBits: number;
   /** Interrupts of devices are isolated from each other. */
   readonly interruptRemapping: boolean;
+  /** Bit n is set if it has pages of 2^n bytes. By default what Intel's driver says in this kernel. */
+  readonly pageSizes?: bigint;
+  /** First and last address of ranges that a device keeps for itself, by the device's address. */
+  readonly reserved?: Readonly<Record<string, readonly (readonly [bigint, bigint])[]>>;
+  /** Its accesses snoop the processor's caches. */
+  readonly coherent: boolean;
 }
 
 export interface Machine {
@@ -44,7 +58,7 @@ export interface Machine {
   readonly type1Loaded: boolean;
   readonly iommu: IommuFacts | undefined;
   /** RLIMIT_MEMLOCK, bytes. */
-  readonly memlock: number;
+  memlock: number;
   /** Bytes that the process has locked (VmLck). */
   lockedBytes: number;
   /** Interrupt vectors that one device can get. */

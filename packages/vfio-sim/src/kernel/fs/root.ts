@@ -21,6 +21,7 @@ import {
 import { procTree } from './procfs.js';
 import { RamDirectory } from './ram.js';
 import { nodeNames, sysTree } from './sysfs.js';
+import { VgaArbiterFile } from './vga-arbiter.js';
 
 /** What else the tree depends on. */
 export interface TreeOptions {
@@ -40,6 +41,7 @@ export class FileSystem {
       proc: procTree(machine),
       dev: directory({
         hugepages: new RamDirectory(memory, HUGE_PAGE),
+        vga_arbiter: { kind: 'character device', mode: 0o660, open: () => new VgaArbiterFile(bus) },
         vfio: () => (options.loaded ? vfioFolder(machine, bus, options.openGroups) : undefined),
       }),
       run: new RamDirectory(memory, PAGE, { 'vfio-sdk': new RamDirectory(memory, PAGE) }),

@@ -1,11 +1,13 @@
 /** A function in the machine: what it is, which driver has it, which group it is in. */
 
 import { Device } from '../device.js';
-import { EINVAL } from '../errno.js';
+import { EAGAIN, EINVAL } from '../errno.js';
+import type { EventFd } from '../eventfd.js';
 import type { OpenFile } from '../fds.js';
 import type { Group, GroupFile } from '../group.js';
-import type { Machine } from '../machine.js';
+import type { Machine, Parameters } from '../machine.js';
 import type { PciFunction } from './function.js';
+import { resetAndRestore, setPower } from './saved-state.js';
 
 /** Drivers that leave DMA to whoever wants it ([GRP-8]). */
 const HARMLESS = new Set(['vfio-pci', 'pci-stub', 'pcieport']);
@@ -19,6 +21,22 @@ export class Slot {
   device: Device | undefined;
   /** An unbind that waits until the user closes the device ([LIFE-9]). */
   unbinding = false;
+  /** The task that waits there got a signal, and said so. */
+  signalled = false;
+  /** Somebody else holds the device's lock, in a reset for example ([LIFE-2]). */
+  locked = false;
+  /** Eventfds of ERR and REQ; the seed kept them beyond the last close ([LIFE-7]). */
+  readonly notices: { error?: EventFd | undefined; request?: EventFd | undefined } = {};
+  /** Closed without a reset: one of the whole bus is due ([LIFE-4]). */
+  needsReset = false;
+  /** How many virtual functions it can make. */
+  virtualFunctions = 0;
+  /** The function that made this one. */
+  physical: Slot | undefined;
+  /** Other functions on its bus. */
+  neighbours: () => Slot[] = () => [];
+  /** The parameters of vfio-pci as they count for this function ([LIFE-16]). */
+  vfioPci: () => Parameters['vfio_pci'];
 
   readonly function: PciFunction;
 
@@ -29,6 +47,7 @@ export class Slot {
     private readonly machine: Machine,
   ) {
     this.function = fn;
+    this.vfioPci = () => machine.parameters.vfio_pci;
   }
 
   get address(): string {
@@ -44,6 +63,20 @@ export class Slot {
     return (config[0x0b] as number) * 0x10000 + (config[0x0a] as number) * 0x100 + (config[0x09] as number);
   }
 
+  /** Whether some reset of this function alone works: its own, or that of a bus where nobody else is. */
+  get resettable(): boolean {
+    return this.function.resettable || (this.behindBridge && this.neighbours().length === 0);
+  }
+
+  /** vfio-pci lets virtual functions be made ([LIFE-20]). */
+  get mayMakeVirtualFunctions(): boolean {
+    return this.machine.kernel.since('5.7') && this.machine.parameters.vfio_pci.enable_sriov;
+  }
+
+  get behindBridge(): boolean {
+    return !/^[0-9a-f]{4}:00:/.test(this.address);
+  }
+
   /** A host driver has it that uses its DMA. */
   get claimsDma(): boolean {
     return this.driver !== undefined && !HARMLESS.has(this.driver);
@@ -57,11 +90,33 @@ export class Slot {
   /** GET_DEVICE_FD: opens the device, or opens it once more ([GRP-30]). */
   openDevice(group: GroupFile): OpenFile | number {
     if (this.group === undefined) return -EINVAL;
-    this.device ??= new Device(this, this.machine, () => {
-      this.device = undefined;
-      if (this.unbinding) this.finishUnbind();
-    });
+    if (this.device === undefined && this.locked && this.resettable && this.machine.kernel.since('4.14'))
+      return -EAGAIN;
+    this.device ??= new Device(this, this.machine, () => this.closed());
     return this.device.openFile(group);
+  }
+
+  /** A function that vfio-pci has and nobody uses sleeps, unless the parameter says otherwise ([LIFE-5]). */
+  idle(): void {
+    if (!this.vfioPci().disable_idle_d3) setPower(this.function, 3);
+  }
+
+  private closed(): void {
+    this.device = undefined;
+    if (this.needsReset) this.resetBus();
+    this.idle();
+    if (this.unbinding) this.finishUnbind();
+  }
+
+  /** Resets all functions of the bus, once vfio-pci has them all and none is open ([LIFE-4]). */
+  private resetBus(): void {
+    const all = [this, ...this.neighbours()];
+    if (!this.behindBridge || all.some(({ driver, device }) => driver !== 'vfio-pci' || device !== undefined)) return;
+    for (const slot of all) {
+      resetAndRestore(slot.function);
+      slot.needsReset = false;
+      slot.idle();
+    }
   }
 
   /** What runs when the user lets go of a device that is being unbound. */
