@@ -7,6 +7,8 @@ export interface Segment {
   readonly store: ByteStore | DeviceMemory;
   readonly offset: number;
   readonly length: number;
+  /** The process may not write there. */
+  readonly readOnly?: true;
 }
 
 /** A device's region as memory: what a mapped BAR is ([T1-27]). */
@@ -21,14 +23,19 @@ interface Area {
   readonly length: number;
   readonly store: ByteStore | DeviceMemory;
   readonly offset: number;
+  readonly readOnly?: true;
 }
 
-/** Where mmap of the simulated process begins to hand out addresses; below it nothing is mapped. */
-const FIRST = 0x7f00_0000_0000n;
 export const PAGE = 4096;
+/** A page of the simulated program itself: readable only. */
+const PROGRAM = 0x5000_0000n;
+/** Where mmap of the simulated process begins to hand out addresses; below it there is the program alone. */
+const FIRST = 0x7f00_0000_0000n;
 
 export class AddressSpace {
-  private readonly areas: Area[] = [];
+  private readonly areas: Area[] = [
+    { start: PROGRAM, length: PAGE, store: new ByteStore(PAGE), offset: 0, readOnly: true },
+  ];
   private top = FIRST;
   private readonly foreign = new WeakMap<object, bigint>();
 
@@ -74,7 +81,10 @@ export class AddressSpace {
       if (area === undefined) return undefined;
       const inside = Number(at - area.start);
       const rest = Math.min(roundUp(area.length) - inside, Number(end - at));
-      found.push({ store: area.store, offset: area.offset + inside, length: rest });
+      const { store, offset, readOnly } = area;
+      // Behind the end of a file that was cut there are no pages.
+      if (store instanceof ByteStore && offset + inside + rest > roundUp(store.length)) return undefined;
+      found.push({ store, offset: offset + inside, length: rest, ...(readOnly && { readOnly }) });
       at += BigInt(rest);
     }
     return found;

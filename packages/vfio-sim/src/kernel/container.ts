@@ -35,8 +35,8 @@ export class Container {
   attach(group: Group): number {
     if (this.groups.size > 0 && this.noiommu !== group.noiommu) return -EPERM;
     if (this.model instanceof Type1) {
-      const refused = Type1.admits(this.machine);
-      if (refused < 0) return refused;
+      const status = this.model.attach(group);
+      if (status < 0) return status;
     }
     this.groups.add(group);
     if (this.model !== undefined) group.setDomain(this.model);
@@ -47,9 +47,8 @@ export class Container {
   detach(group: Group): void {
     group.setDomain(undefined);
     this.groups.delete(group);
-    if (this.groups.size > 0) return;
-    if (this.model instanceof Type1) this.model.clear();
-    this.model = undefined;
+    if (this.model instanceof Type1) this.model.detach(group);
+    if (this.groups.size === 0) this.model = undefined;
   }
 
   private extension(number: number): number {
@@ -74,9 +73,12 @@ export class Container {
       this.model = new NoIommu(machine);
     } else {
       if (type === Extension.UNMAP_ALL) return -EINVAL;
-      const refused = Type1.admits(machine);
-      if (refused < 0) return refused;
-      this.model = new Type1(machine, type);
+      const model = new Type1(machine, type);
+      for (const group of this.groups) {
+        const status = model.attach(group);
+        if (status < 0) return status;
+      }
+      this.model = model;
     }
     for (const group of this.groups) group.setDomain(this.model);
     return 0;

@@ -21,5 +21,6 @@ export const ESPIPE = 29;
 export const ERANGE = 34;
 export const EDEADLK = 35;
 export const ELOOP = 40;
+export const EOVERFLOW = 75;
 export const EBADFD = 77;
 export const EOPNOTSUPP = 95;
