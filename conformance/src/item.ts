@@ -6,15 +6,26 @@ import type { World } from './world.js';
 /** What the process may do. `all`: a root process. */
 export type Rights = 'all' | 'no CAP_IPC_LOCK' | 'no CAP_SYS_RAWIO';
 
+/** With an IOMMU, with one that does not remap interrupts, or without one, in no-IOMMU mode. */
+export type Mode = 'iommu' | 'no remapping' | 'noiommu';
+
 /** What a variant needs of its surroundings. */
 export interface Setup {
-  /** With an IOMMU (the default) or without one, in no-IOMMU mode. */
-  readonly mode?: 'iommu' | 'noiommu';
+  /** `iommu` by default. */
+  readonly mode?: Mode;
   readonly rights?: Rights;
   /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
   readonly memlock?: number;
   /** vfio-pci was loaded anew with these parameters; it has no function then but those that `ids` names. */
   readonly vfioPci?: Readonly<Record<string, string>>;
+  /** Simulation only: what else the IOMMU is. */
+  readonly iommu?: {
+    readonly addressBits?: number;
+    /** Bit n is set if it has pages of 2^n bytes. */
+    readonly pageSizes?: bigint;
+    /** First and last address of ranges that a device keeps for itself. */
+    readonly reserved?: Readonly<Record<string, readonly (readonly [bigint, bigint])[]>>;
+  };
   /** Simulation only: the IOMMU does not snoop the processor's caches. */
   readonly noncoherent?: true;
   /** Without the module vfio_iommu_type1. */

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { linux } from 'vfio-core/linux';
 import { duringReset, killHolder, linkError, settle, unbindElsewhere } from './elsewhere.js';
-import type { Rights } from './item.js';
+import type { Mode, Rights } from './item.js';
 import { versionOf } from './kernel.js';
 import type { Target } from './run.js';
 import { type Heir, type RealSurroundings, World, words } from './world.js';
@@ -93,7 +93,7 @@ function reloadVfioPci(parameters: Readonly<Record<string, string>>, { loadModul
 }
 
 /** `rights` are those that this process has. */
-export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights, helpers: Helpers): Target {
+export function linuxTarget(mode: Mode, rights: Rights, helpers: Helpers): Target {
   const version = versionOf(release());
   const system = linux();
   const address = readOnlyAddress();
@@ -112,6 +112,7 @@ export function linuxTarget(mode: 'iommu' | 'noiommu', rights: Rights, helpers: 
         name: `kernel ${release()}`,
         readOnlyAddress: address,
         locked,
+        limitLocked: limit,
         openElsewhere,
         heir: heirOf(helpers.heir),
         log: () => run('dmesg').split('\n'),

@@ -1,6 +1,6 @@
 /** Runs items on one target. */
 
-import type { Item, Rights, Section, Variant } from './item.js';
+import type { Item, Mode, Rights, Section, Variant } from './item.js';
 import { atLeast, type Version } from './kernel.js';
 import type { World } from './world.js';
 
@@ -19,7 +19,7 @@ export interface Target {
   readonly kind: 'simulation' | 'kernel';
   readonly version: Version;
   /** What this target can set up. */
-  readonly modes: readonly ('iommu' | 'noiommu')[];
+  readonly modes: readonly Mode[];
   readonly rights: readonly Rights[];
   /** A world for one variant. The runner ends it. */
   readonly world: (variant: Variant) => World;

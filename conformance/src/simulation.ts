@@ -42,6 +42,11 @@ function options(version: Version, variant: Variant): SimulationOptions {
     ...(variant.mode === 'noiommu'
       ? { noiommu: true, groups: { 6: [rootPort] } }
       : {
+          iommu: {
+            ...variant.iommu,
+            interruptRemapping: variant.mode !== 'no remapping',
+            coherent: !variant.noncoherent,
+          },
           groups: {
             6: [rootPort],
             7: [machine.edu],
@@ -87,7 +92,7 @@ export function simulationTarget(
     name: `simulation ${version}`,
     kind: 'simulation',
     version,
-    modes: ['iommu', 'noiommu'],
+    modes: ['iommu', 'no remapping', 'noiommu'],
     rights: ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'],
     world: (variant) => {
       const sim = simulation(options(version, variant));
@@ -96,6 +101,7 @@ export function simulationTarget(
         name: `simulation ${version}`,
         readOnlyAddress: 0x5000_0000,
         locked: () => sim.lockedBytes,
+        limitLocked: (bytes) => sim.limitLocked(bytes),
         openElsewhere: (path) => {
           const fd = sim.open(path, 2);
           if (fd >= 0) sim.close(fd);

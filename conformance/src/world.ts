@@ -95,6 +95,8 @@ export interface Surroundings {
   readonly readOnlyAddress: number;
   /** Bytes locked by this process (VmLck). */
   readonly locked: () => number;
+  /** setrlimit(RLIMIT_MEMLOCK) of this process, bytes. */
+  readonly limitLocked: (bytes: number) => void;
   /** Plays a second process that ends by itself: opens the path read-write and gives back the descriptor's number or the errno. */
   readonly openElsewhere: (path: string) => number;
   readonly heir: Heir;
@@ -277,6 +279,16 @@ export class World {
     if (typeof mapping === 'number') throw new Error(`memory of ${length} bytes: ${mapping}`);
     this.memories.push(mapping);
     return mapping;
+  }
+
+  /** Shared memory of a memfd, which {@link SystemCalls.truncate} can cut. */
+  shared(length: number): { readonly fd: number; readonly memory: MemoryMapping } {
+    const fd = this.keep(this.ok(this.system.memfd('conformance'), 'memfd'));
+    this.is(this.system.truncate(fd, length), 0, 'truncate');
+    const memory = this.system.memory({ kind: 'file', fd, offset: 0, length });
+    if (typeof memory === 'number') throw new Error(`mmap of a memfd: ${memory}`);
+    this.memories.push(memory);
+    return { fd, memory };
   }
 
   window(device: number, offset: number, length: number, protection = 3): DeviceMapping {

@@ -124,6 +124,11 @@ export class Simulation implements SystemCalls {
     Object.assign(this.machine.rights, rights);
   }
 
+  /** Sets RLIMIT_MEMLOCK of the process, in bytes. What is locked stays locked. */
+  limitLocked(bytes: number): void {
+    this.machine.memlock = bytes;
+  }
+
   /** Plays the process's end, SIGKILL or exit: the exit steps if it was an orderly one, then everything is closed. */
   endProcess(how: 'exit' | 'kill' = 'exit'): void {
     if (how === 'exit') this.exits.play();
