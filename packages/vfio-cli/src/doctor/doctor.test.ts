@@ -1,0 +1,91 @@
+import { edu, type SimulationOptions, simulation } from 'vfio-sim';
+import { describe, expect, it } from 'vitest';
+import { parsed, vfio } from '../testing.js';
+import { type Check, type Diagnosis, diagnose } from './index.js';
+
+const address = '0000:01:00.0';
+const machine = (options: SimulationOptions = {}) => simulation({ devices: { [address]: edu() }, ...options });
+
+function found(id: string, options: SimulationOptions, device: string | undefined = address): Check | undefined {
+  const sim = machine(options);
+  const check = diagnose(sim, device).checks.find((one) => one.id === id);
+  expect(sim.openFds).toEqual([]);
+  return check;
+}
+
+describe('vfio doctor', () => {
+  it('finds nothing wrong where drivers run, and leaves nothing open', async () => {
+    const sim = machine();
+    const { code, out } = await vfio(sim, 'doctor', address);
+    expect(code).toBe(0);
+    expect(out).toMatch(/Drivers can run here\.$/);
+    expect(out).not.toMatch(/FAILED/);
+    expect(sim.openFds).toEqual([]);
+  });
+
+  it('ends with 1 where a check failed, and shows each cure', async () => {
+    const sim = machine({ modules: 'not loaded' });
+    const plain = await vfio(sim, 'doctor');
+    expect(plain.code).toBe(1);
+    expect(plain.out).toMatch(/FAILED +Module vfio-pci: not loaded\n +cure: modprobe vfio-pci/);
+    const data = await vfio(sim, 'doctor', '--json');
+    expect(data.code).toBe(1);
+    expect(parsed<Diagnosis>(data).ok).toBe(false);
+  });
+
+  it.each<[string, SimulationOptions, Partial<Check>]>([
+    ['iommu', { iommu: false }, { status: 'failed', cure: expect.stringContaining('intel_iommu=on') }],
+    ['iommu', {}, { status: 'ok', found: 'on, 1 groups' }],
+    ['module-vfio-pci', { modules: 'not loaded' }, { status: 'failed', cure: 'modprobe vfio-pci' }],
+    ['container-node', { modules: 'not loaded' }, { status: 'failed', cure: 'modprobe vfio-pci' }],
+    [
+      'driver',
+      { devices: { [address]: { model: edu(), driver: null } } },
+      { status: 'failed', cure: `vfio bind ${address} --yes` },
+    ],
+    [
+      'group',
+      { groups: { 5: [address, { address: '0000:01:00.1', driver: 'snd_hda_intel' }] } },
+      {
+        status: 'failed',
+        found: expect.stringMatching(/0000:01:00\.1 \(.*, snd_hda_intel\)/),
+        cure: 'vfio bind 0000:01:00.1 --yes',
+      },
+    ],
+    [
+      'memlock',
+      { memlock: 8 << 20 },
+      { status: 'warning', found: expect.stringContaining('8192 KiB'), cure: expect.stringContaining('ulimit -l') },
+    ],
+    ['memlock', { memlock: 8 << 20, capabilities: { ipcLock: true } }, { status: 'ok' }],
+    ['memlock', {}, { status: 'ok', found: 'unlimited' }],
+    [
+      'parameter-allow_unsafe_interrupts',
+      { modules: { vfio_iommu_type1: { allow_unsafe_interrupts: true } } },
+      { status: 'warning', cure: expect.stringContaining('echo N > /sys/module/vfio_iommu_type1') },
+    ],
+    [
+      'parameter-enable_unsafe_noiommu_mode',
+      { noiommu: true },
+      { status: 'warning', cure: expect.stringContaining('/sys/module/vfio/') },
+    ],
+    [
+      'group-access',
+      { noiommu: true, capabilities: { sysRawio: false } },
+      { status: 'failed', found: expect.stringContaining('CAP_SYS_RAWIO') },
+    ],
+  ])('%s with %o', (id, options, wanted) => {
+    expect(found(id, options)).toMatchObject(wanted);
+  });
+
+  it('an address where nothing is, is a finding', () => {
+    expect(found('device', {}, '0000:1f:00.0')).toMatchObject({ status: 'failed', cure: 'vfio list' });
+  });
+
+  it('without an address every bound device is checked, and none at all is a warning', () => {
+    expect(diagnose(machine()).checks.filter(({ id }) => id === 'driver')).toHaveLength(1);
+    const none = diagnose(simulation({ devices: { [address]: { model: edu(), driver: null } } }));
+    expect(none.checks.find(({ id }) => id === 'devices')).toMatchObject({ status: 'warning' });
+    expect(none.ok).toBe(true);
+  });
+});
