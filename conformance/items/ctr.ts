@@ -229,24 +229,36 @@ export const ctr: Section = {
         w.is(w.system.pwrite(container, new Uint8Array(4), 0), E.INVAL, 'write');
       },
     }),
-    {
-      id: 'CTR-18',
-      words: '32-bit callers use the same command words.',
-      variants: [],
-      missing: 'needs a 32-bit program; not written yet',
-    },
+    item(
+      'CTR-18',
+      '32-bit callers use the same command words.',
+      (w) => {
+        const c = w.container();
+        w.is(w.real.call(c, 'ioctl32', GET_API_VERSION, 0), 0, 'GET_API_VERSION');
+        for (const n of always) w.is(w.real.call(c, 'ioctl32', 0x3b65, n), 1, `extension ${n}`);
+        w.is(w.real.call(c, 'ioctl32', 0x3b66, 1), E.INVAL, 'SET_IOMMU without a group');
+        w.is(w.setContainer(w.group(machine.edu), c), 0, 'SET_CONTAINER');
+        w.is(w.real.call(c, 'ioctl32', 0x3b66, 1), 0, 'SET_IOMMU');
+      },
+      { kernelOnly: 'the simulated process is the program itself, which has 64 bits' },
+    ),
     {
       id: 'CTR-19',
       words: 'Where the kernel is built so, /dev/vfio/vfio is served by iommufd; extension 6 gives 0 there.',
       variants: [],
       missing: 'iommufd is not in the simulation yet',
     },
-    {
-      id: 'CTR-20',
-      words: 'Types 1 and 3 give 0 unless vfio_iommu_type1 is loaded.',
-      variants: [],
-      missing: 'needs a world without the module; not written yet',
-    },
+    item(
+      'CTR-20',
+      'Without the module vfio_iommu_type1 types 1 and 3 give 0, and SET_IOMMU of them ENODEV.',
+      (w) => {
+        const c = w.container();
+        for (const n of always) w.is(w.extension(c, n), 0, `extension ${n}`);
+        w.is(w.setContainer(w.group(machine.edu), c), 0, 'SET_CONTAINER');
+        for (const n of always) w.is([w.extension(c, n), w.setIommu(c, n)], [0, E.NODEV], `type ${n}`);
+      },
+      { withoutType1: true },
+    ),
     item(
       'CTR-21',
       'From 7.2 type1 gives 0 for extension 6, and SET_IOMMU(6) is ENODEV.',

@@ -1,6 +1,8 @@
 import { ctr } from '../items/ctr.js';
 import { gen } from '../items/gen.js';
 import { grp } from '../items/grp.js';
+import { life } from '../items/life.js';
+import { noi } from '../items/noi.js';
 import type { Section } from './item.js';
 
-export const sections: readonly Section[] = [gen, ctr, grp];
+export const sections: readonly Section[] = [gen, ctr, grp, noi, life];
