@@ -1,7 +1,17 @@
 /** The simulation as target. */
 
 import type { SystemCalls } from 'vfio-core';
-import { edu, memoryDisk, nvmeController, type Simulation, type SimulationOptions, simulation } from 'vfio-sim';
+import {
+  type DevicePlace,
+  edu,
+  endpoint,
+  memoryBar,
+  memoryDisk,
+  nvmeController,
+  type Simulation,
+  type SimulationOptions,
+  simulation,
+} from 'vfio-sim';
 import type { Variant } from './item.js';
 import type { Version } from './kernel.js';
 import type { Target } from './run.js';
@@ -12,6 +22,19 @@ export const simulatedKernels: readonly Version[] = ['seed', '6.1', '6.12', '7.3
 
 /** The bridge that stands above every device of such a machine. */
 const rootPort = { address: '0000:00:1c.0', driver: 'pcieport', class: 0x060400 } as const;
+
+const emptyPort = { address: machine.port, driver: 'pcieport', class: 0x060400 } as const;
+
+/** A function that is only there, without a driver. */
+const plain = (vendor: number, device: number, classCode: number): DevicePlace => ({
+  driver: null,
+  model: () => ({
+    config: endpoint({ vendor, device, class: classCode, bars: [memoryBar(4096)] }),
+    read: () => 0,
+    write: () => {},
+    reset: () => {},
+  }),
+});
 
 /** Module parameters from what stands behind `insmod`. */
 const parameters = (given: Readonly<Record<string, string>>): Record<string, string | boolean> =>
@@ -31,6 +54,9 @@ function options(version: Version, variant: Variant): SimulationOptions {
       [first]: { model: edu(), ...none },
       [second]: { model: disk(), ...none },
       [machine.nvme]: { model: disk(), ...none, ...(variant.nvmeUncovered && { iommu: false }) },
+      [machine.vga]: plain(0x1234, 0x1111, 0x030000),
+      [machine.sriov]: { model: disk(), driver: null, virtualFunctions: 4 },
+      [machine.qat]: plain(0x8086, 0x19e2, 0x0b4000),
     },
     capabilities: { ipcLock: rights !== 'no CAP_IPC_LOCK', sysRawio: rights !== 'no CAP_SYS_RAWIO' },
     ...(variant.memlock === undefined ? {} : { memlock: variant.memlock }),
@@ -40,7 +66,7 @@ function options(version: Version, variant: Variant): SimulationOptions {
       ...(variant.nvmeUncovered && { vfio: { enable_unsafe_noiommu_mode: true } }),
     },
     ...(variant.mode === 'noiommu'
-      ? { noiommu: true, groups: { 6: [rootPort] } }
+      ? { noiommu: true, groups: { 6: [rootPort, emptyPort] } }
       : {
           iommu: {
             ...variant.iommu,
@@ -48,7 +74,7 @@ function options(version: Version, variant: Variant): SimulationOptions {
             coherent: !variant.noncoherent,
           },
           groups: {
-            6: [rootPort],
+            6: [rootPort, emptyPort],
             7: [machine.edu],
             8: [first, second, ...inPair],
             ...(variant.nvmeUncovered ? {} : { 9: [machine.nvme] }),

@@ -46,6 +46,8 @@ export const machine = {
   vga: '0000:05:00.0',
   /** An NVMe controller that can make virtual functions. No driver has it when an item starts. */
   sriov: '0000:06:00.0',
+  /** Simulation only: an accelerator that newer kernels do not let vfio-pci have. No driver has it when an item starts. */
+  qat: '0000:07:00.0',
 } as const;
 
 /** What goes on in another process. */
@@ -265,6 +267,13 @@ export class World {
     return result < 0 ? result : word(bytes, 4);
   }
 
+  /** GET_IRQ_INFO: flags of an index, or the errno. */
+  irqFlags(device: number, index: number): number {
+    const bytes = words(16, 0, index, 0);
+    const result = this.ioctl(device, 0x3b6d, bytes);
+    return result < 0 ? result : word(bytes, 4);
+  }
+
   /** SET_IRQS with eventfds (-1 for none) or, without, with no data. */
   setIrqs(device: number, flags: number, index: number, start: number, count: number, fds?: readonly number[]): number {
     const bytes = words(20 + 4 * (fds?.length ?? 0), flags, index, start, count, ...(fds ?? []));
@@ -411,10 +420,15 @@ export class World {
     return this.around.real;
   }
 
+  /** Unmaps and closes everything that the item has open. */
+  closeAll(): void {
+    for (const mapping of [...this.windows.splice(0), ...this.memories.splice(0)]) mapping.unmap();
+    for (const fd of [...this.fds].reverse()) this.close(fd);
+  }
+
   /** Ends the item: unmaps, closes, and hands every function back to vfio-pci. */
   end(): void {
-    for (const mapping of [...this.windows, ...this.memories]) mapping.unmap();
-    for (const fd of [...this.fds].reverse()) this.close(fd);
+    this.closeAll();
     this.around.settle();
     const all = [machine.edu, ...machine.pair, machine.nvme];
     if (all.some((address) => typeof this.system.status(`/sys/bus/pci/devices/${address}`) === 'number')) this.rescan();

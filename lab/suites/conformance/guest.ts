@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { bind } from 'vfio-pci';
 import type { Rights } from '../../../conformance/src/item.js';
@@ -42,6 +43,8 @@ function part(section: string, rights: Rights): Outcome[] {
 test('the machine is as the items want it', () => {
   loadModule('pci-stub');
   for (const address of [machine.edu, ...machine.pair, machine.nvme]) bind(address);
+  // No driver by itself, also when that of the host comes.
+  writeFileSync(`/sys/bus/pci/devices/${machine.sriov}/driver_override`, 'none');
   loadModule('nvme');
   field('kernel', release());
 });

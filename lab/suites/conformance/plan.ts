@@ -9,9 +9,17 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
     [name === 'noiommu' ? 'edu,dma_mask=0xffffffff' : 'edu'],
     ['edu,addr=0.0,multifunction=on', nvme('neighbour', 'addr=0.1')],
     [nvme('disk')],
+    [],
+    ['VGA'],
   ],
   disks: ['neighbour', 'disk'].map((disk) => ({ name: disk, bytes: mebibytes(16) })),
-  carryModules: ['nvme', 'pci-stub'],
+  qemu: [
+    ...['-device', 'nvme-subsys,id=subsystem'],
+    ...['-device', 'pcie-root-port,id=port6,bus=pcie.0,addr=15.0,chassis=6,slot=6'],
+    '-device',
+    'nvme,serial=lab-sriov,subsys=subsystem,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,bus=port6',
+  ],
+  carryModules: ['nvme', 'pci-stub', 'aer_inject'],
   programs: ['heir.c'],
   // Only these sections, by name, for work on one of them.
   environment: { CONFORMANCE_SECTIONS: process.env.CONFORMANCE_SECTIONS ?? '' },

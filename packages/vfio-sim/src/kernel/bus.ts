@@ -68,6 +68,11 @@ export class Bus {
     return [...names];
   }
 
+  /** Sleep is runtime power management ([LIFE-5]). */
+  get runtimePower(): boolean {
+    return this.machine.kernel.since('6.1');
+  }
+
   bound(driver: string): Slot[] {
     return [...this.slots.values()].filter((slot) => slot.driver === driver);
   }

@@ -7,6 +7,7 @@ import { VirtualConfig } from './config/virtual-config.js';
 import { EAGAIN, EFAULT, EINVAL, ENOTTY } from './errno.js';
 import { OpenFile } from './fds.js';
 import type { GroupFile } from './group.js';
+import { hotReset, hotResetInfo } from './hot-reset.js';
 import { Interrupts, irqCount } from './irqs.js';
 import type { Machine } from './machine.js';
 import type { PciFunction } from './pci/function.js';
@@ -89,11 +90,9 @@ export class Device {
     this.irqs.tearDown();
     fn.sink = undefined;
     setPower(fn, 0);
-    if (this.resettable && !slot.locked) resetAndRestore(fn, this.saved);
-    else {
-      slot.needsReset = true;
-      restoreState(fn, this.saved);
-    }
+    slot.needsReset = !this.resettable || slot.locked;
+    if (slot.needsReset) restoreState(fn, this.saved);
+    else resetAndRestore(fn, this.saved);
     slot.group?.devices.delete(fn);
     this.onClosed();
   }
@@ -131,6 +130,10 @@ export class DeviceFile extends OpenFile {
         return this.device.irqs.set(argument);
       case 0x3b6f:
         return this.reset();
+      case 0x3b70:
+        return hotResetInfo(this.device, argument);
+      case 0x3b71:
+        return hotReset(this.device, argument);
       default:
         return -ENOTTY;
     }

@@ -48,6 +48,9 @@ export function deviceFolder(bus: Bus, slot: Slot): DirectoryNode {
             (written) => makeVirtualFunctions(bus, slot, Number(written)),
           )
         : undefined,
+    power: directory({
+      runtime_status: text(() => (slot.function.powerState === 3 && bus.runtimePower ? 'suspended\n' : 'active\n')),
+    }),
     subsystem: link('../../../bus/pci'),
     reset: () => (slot.resettable ? action(() => resetBySysfs(slot)) : undefined),
     remove: action(() => bus.forget(slot)),

@@ -103,7 +103,7 @@ export class Slot {
 
   private closed(): void {
     this.device = undefined;
-    if (this.needsReset) this.resetBus();
+    if ([this, ...this.neighbours()].some(({ needsReset }) => needsReset)) this.resetBus();
     this.idle();
     if (this.unbinding) this.finishUnbind();
   }
