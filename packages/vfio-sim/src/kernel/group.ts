@@ -74,7 +74,7 @@ export class Group {
 
 export class GroupFile extends OpenFile {
   constructor(
-    private readonly group: Group,
+    readonly group: Group,
     private readonly machine: Machine,
   ) {
     super();
