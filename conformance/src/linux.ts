@@ -1,14 +1,14 @@
 /** A real kernel as target: the process runs as root on a machine that has the devices of `machine`. */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { linux } from 'vfio-core/linux';
 import { duringReset, killHolder, linkError, settle, unbindElsewhere } from './elsewhere.js';
 import type { Mode, Rights } from './item.js';
 import { versionOf } from './kernel.js';
 import type { Target } from './run.js';
-import { type Heir, type RealSurroundings, World, words } from './world.js';
+import { type Heir, machine, type RealSurroundings, World, words } from './world.js';
 
 /** A page of this very program's file: readable, not writable, and its first word is what every program begins with. */
 function readOnlyAddress(): number {
@@ -89,6 +89,9 @@ function haveType1(wanted: boolean, { loadModule }: Helpers): void {
 /** Loads vfio-pci anew; nothing may have its devices open. Without `parameters`, as it was at the start. */
 function reloadVfioPci(parameters: Readonly<Record<string, string>>, { loadModule }: Helpers): void {
   run('rmmod', 'vfio_pci');
+  // What was bound by driver_override would be bound again.
+  for (const address of [machine.edu, ...machine.pair, machine.nvme])
+    writeFileSync(`/sys/bus/pci/devices/${address}/driver_override`, '\n');
   loadModule('vfio-pci', ...Object.entries(parameters).map(([name, value]) => `${name}=${value}`));
 }
 

@@ -36,6 +36,18 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
       pattern: /vfio-pci: probe of [0-9a-f:.]+ failed with error -22$/,
       reason: '[NOI-3] [NOI-30] a device without a group and a bridge are refused',
     },
+    {
+      pattern:
+        /pcieport .*(AER: Uncorrected|PCIe Bus Error: severity=Uncorrected|device \[.*error status|\[(14| 4)\] )/,
+      reason: '[LIFE-7] [LIFE-12] [LIFE-15] errors of the link are injected',
+    },
+    { pattern: /No device request channel registered/, reason: '[LIFE-9] nobody listens to the request' },
+    { pattern: /Device is currently in use, task "sh"/, reason: '[LIFE-10] a signal to the task that unbinds' },
+    {
+      pattern: /driver left SR-IOV enabled|Cannot bind to PF with SR-IOV|probe of 0000:06:00.0 failed with error -16/,
+      reason: '[LIFE-13] a function with virtual functions is refused',
+    },
+    { pattern: /vfio_pci: invalid id string "(zz|1234)"/, reason: '[LIFE-18] ids that are none' },
     ...(name === 'noiommu' ? noiommuMessages : []),
   ],
 });

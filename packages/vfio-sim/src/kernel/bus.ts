@@ -73,8 +73,9 @@ export class Bus {
     return this.machine.kernel.since('6.1');
   }
 
+  /** Those that sysfs shows as a driver's; one that is on its way out it shows no more ([LIFE-9]). */
   bound(driver: string): Slot[] {
-    return [...this.slots.values()].filter((slot) => slot.driver === driver);
+    return [...this.slots.values()].filter((slot) => slot.driver === driver && !slot.unbinding);
   }
 
   /** `drivers/NAME/bind` and probing: 0 or a negative errno. */

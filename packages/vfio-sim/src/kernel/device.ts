@@ -76,11 +76,9 @@ export class Device {
   private enable(): Uint8Array {
     const { function: fn } = this;
     setPower(fn, 0);
-    this.setCommand((fn.config.command & ~Command.busMaster) | this.decoding());
+    this.setCommand((fn.config.command & ~(Command.busMaster | Command.disableIntx)) | this.decoding());
     if (this.resettable) resetAndRestore(fn);
-    const saved = fn.config.bytes.slice();
-    if (this.masksInDevice) this.setCommand(fn.config.command & ~Command.disableIntx);
-    return saved;
+    return fn.config.bytes.slice();
   }
 
   /** Last close ([LIFE-3]). */

@@ -30,7 +30,9 @@ export function deviceFolder(bus: Bus, slot: Slot): DirectoryNode {
     irq: text(() => '11\n'),
     enable: text(() => (slot.driver ? '1\n' : '0\n')),
     modalias: text(() => modalias(slot)),
-    driver: () => (slot.driver === undefined ? undefined : link(`../../../bus/pci/drivers/${slot.driver}`)),
+    // The link goes before the driver does ([LIFE-9]).
+    driver: () =>
+      slot.driver === undefined || slot.unbinding ? undefined : link(`../../../bus/pci/drivers/${slot.driver}`),
     driver_override: setting(
       () => `${slot.override || '(null)'}\n`,
       (written) => {
