@@ -38,6 +38,8 @@ export interface IommuFacts {
   readonly addressBits: number;
   /** Interrupts of devices are isolated from each other. */
   readonly interruptRemapping: boolean;
+  /** It translates in two stages; none of Intel's does, as far as type1 sees. Default false. */
+  readonly nesting?: boolean;
   /** Bit n is set if it has pages of 2^n bytes. By default what Intel's driver says in this kernel. */
   readonly pageSizes?: bigint;
   /** First and last address of ranges that a device keeps for itself, by the device's address. */

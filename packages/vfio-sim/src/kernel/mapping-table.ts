@@ -12,6 +12,8 @@ export interface Mapping {
   readonly locked: number;
   /** The process's address of it was declared void ([T1-45]). */
   void: boolean;
+  /** Pages written since somebody asked, bit 0 for the first page; kept while pages are tracked. */
+  dirty: bigint;
 }
 
 export class MappingTable {

@@ -89,6 +89,7 @@ export class Type1 implements DmaDomain {
   attach(group: Member): number {
     const { machine, mappings } = this;
     if ([...mappings].some((mapping) => mapping.void)) return -EBUSY; // [T1-7]
+    if (this.type === Extension.TYPE1_NESTING && !machine.iommu?.nesting) return -EINVAL; // [T1-4]
     const reserved = reservedFor(machine, addressesOf([group]));
     const conflict = reserved.some(([first, last]) => mappings.overlapping(first, last + 1n).length > 0);
     if (conflict && machine.kernel.since('5.4')) return -EINVAL; // [T1-6]
@@ -174,7 +175,7 @@ export class Type1 implements DmaDomain {
       machine.lockedBytes -= locked;
       return -EFAULT;
     }
-    this.mappings.add({ iova, end, flags, pinned, locked, void: false });
+    this.mappings.add({ iova, end, flags, pinned, locked, void: false, dirty: 0n });
     this.available--;
     return 0;
   }
@@ -256,6 +257,7 @@ export class Type1 implements DmaDomain {
     const [size, flags] = [view.getUint32(0, true), view.getUint32(4, true)];
     if (size < 8 || ![1, 2, 4].includes(flags)) return -EINVAL;
     if (flags !== 4) {
+      if (flags === 1 && !this.tracking) for (const mapping of this.mappings) mapping.dirty = 0n;
       this.tracking = flags === 1;
       return 0;
     }

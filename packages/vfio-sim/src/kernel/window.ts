@@ -32,6 +32,7 @@ export class ModelMapping implements DeviceMapping, DeviceMemory {
   unmap(): void {
     if (!this.open) return;
     this.open = false;
+    this.window.close();
     const { machine } = this.file.device;
     machine.memory.space.remove(this.address);
     machine.deviceMappings.delete(this);
@@ -79,7 +80,9 @@ export class ModelMapping implements DeviceMapping, DeviceMemory {
 }
 
 export class ModelWindow implements RegisterWindow {
+  onClose: (() => void) | undefined = undefined;
   private shut = false;
+  private readonly parts = new Set<ModelWindow>();
 
   constructor(
     private readonly mapping: ModelMapping,
@@ -89,47 +92,47 @@ export class ModelWindow implements RegisterWindow {
   ) {}
 
   get closed(): boolean {
-    return this.shut || !this.mapping.open || (this.parent?.closed ?? false);
+    return this.shut;
   }
 
   read8(offset: number): number {
     this.check(offset, 1);
-    return this.closed ? 0xff : this.mapping.load(this.start + offset, 1);
+    return this.shut ? 0xff : this.mapping.load(this.start + offset, 1);
   }
 
   read16(offset: number): number {
     this.check(offset, 2);
-    return this.closed ? 0xffff : this.mapping.load(this.start + offset, 2);
+    return this.shut ? 0xffff : this.mapping.load(this.start + offset, 2);
   }
 
   read32(offset: number): number {
     this.check(offset, 4);
-    return this.closed ? 0xffff_ffff : this.mapping.load(this.start + offset, 4);
+    return this.shut ? 0xffff_ffff : this.mapping.load(this.start + offset, 4);
   }
 
   read64(offset: number): bigint {
     this.check(offset, 8);
-    return this.closed ? 0xffff_ffff_ffff_ffffn : this.mapping.load64(this.start + offset);
+    return this.shut ? 0xffff_ffff_ffff_ffffn : this.mapping.load64(this.start + offset);
   }
 
   write8(offset: number, value: number): void {
     this.check(offset, 1, true);
-    if (!this.closed) this.mapping.store(this.start + offset, 1, value & 0xff);
+    if (!this.shut) this.mapping.store(this.start + offset, 1, value & 0xff);
   }
 
   write16(offset: number, value: number): void {
     this.check(offset, 2, true);
-    if (!this.closed) this.mapping.store(this.start + offset, 2, value & 0xffff);
+    if (!this.shut) this.mapping.store(this.start + offset, 2, value & 0xffff);
   }
 
   write32(offset: number, value: number): void {
     this.check(offset, 4, true);
-    if (!this.closed) this.mapping.store(this.start + offset, 4, value >>> 0);
+    if (!this.shut) this.mapping.store(this.start + offset, 4, value >>> 0);
   }
 
   write64(offset: number, value: bigint): void {
     this.check(offset, 8, true);
-    if (!this.closed) this.mapping.store64(this.start + offset, BigInt.asUintN(64, value));
+    if (!this.shut) this.mapping.store64(this.start + offset, BigInt.asUintN(64, value));
   }
 
   window(offset: number, length: number): RegisterWindow {
@@ -139,21 +142,28 @@ export class ModelWindow implements RegisterWindow {
         `window of ${length} bytes at ${offset} in one of ${this.length} bytes`,
       );
     }
-    return new ModelWindow(this.mapping, this.start + offset, length, this);
+    const part = new ModelWindow(this.mapping, this.start + offset, length, this);
+    if (this.shut) part.close();
+    else this.parts.add(part);
+    return part;
   }
 
   close(): void {
+    if (this.shut) return;
     this.shut = true;
+    for (const part of this.parts) part.close();
+    this.parent?.parts.delete(this);
+    this.onClose?.();
   }
 
   private check(offset: number, width: number, write = false): void {
     if (!(offset >= 0 && offset + width <= this.length) || offset % width !== 0) {
+      const why =
+        offset % width === 0 ? `lies outside of the window of ${this.length} bytes` : 'is not aligned to its width';
       throw new VfioError(
         'ERR_VFIO_WINDOW_RANGE',
-        `${8 * width}-bit access at ${offset} in a window of ${this.length} bytes`,
-        {
-          details: { offset, width, length: this.length },
-        },
+        `a ${8 * width}-bit access at offset 0x${offset.toString(16)} ${why}.`,
+        { details: { offset, width, length: this.length } },
       );
     }
     if (write && !this.mapping.writable) {
