@@ -294,6 +294,17 @@ const containerItems: readonly Item[] = [
         w.is(w.status(group), 0, 'flags of the refused group');
       },
     },
+    {
+      mode: 'no remapping',
+      run: (w) => {
+        w.setParameter('vfio_iommu_type1', 'allow_unsafe_interrupts', 'Y');
+        const { container, group } = w.ready(machine.edu);
+        w.setParameter('vfio_iommu_type1', 'allow_unsafe_interrupts', 'N');
+        const other = w.group(machine.nvme);
+        w.is(w.setContainer(other, container), E.PERM, 'SET_CONTAINER');
+        w.is([w.status(group), w.status(other)], [3, 1], 'flags of both groups');
+      },
+    },
   ),
   item(
     'GRP-19',

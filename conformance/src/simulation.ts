@@ -84,7 +84,7 @@ function options(version: Version, variant: Variant): SimulationOptions {
 }
 
 /** A process without CAP_SYS_RAWIO: the simulated one, while it has given that right up. */
-function heirOf(sim: Simulation, variant: Variant): Heir {
+function heirOf(sim: Simulation, system: SystemCalls, variant: Variant): Heir {
   const without = (call: () => number): number => {
     sim.grant({ sysRawio: false });
     const result = call();
@@ -94,14 +94,14 @@ function heirOf(sim: Simulation, variant: Variant): Heir {
   return {
     open: (path) =>
       without(() => {
-        const fd = sim.open(path, 2);
-        return fd < 0 ? fd : sim.close(fd);
+        const fd = system.open(path, 2);
+        return fd < 0 ? fd : system.close(fd);
       }),
     ioctl: (fd, request, argument) =>
       without(() =>
         typeof argument === 'object' && 'fd' in argument
-          ? sim.ioctl(fd, request, new Uint8Array(4), { fds: [{ at: 0, fd: argument.fd }] })
-          : sim.ioctl(fd, request, argument),
+          ? system.ioctl(fd, request, new Uint8Array(4), { fds: [{ at: 0, fd: argument.fd }] })
+          : system.ioctl(fd, request, argument),
       ),
   };
 }
@@ -122,7 +122,8 @@ export function simulationTarget(
     rights: ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'],
     world: (variant) => {
       const sim = simulation(options(version, variant));
-      const ending = new World(change(sim), {
+      const system = change(sim);
+      const ending = new World(system, {
         version,
         name: `simulation ${version}`,
         readOnlyAddress: 0x5000_0000,
@@ -133,7 +134,7 @@ export function simulationTarget(
           if (fd >= 0) sim.close(fd);
           return fd < 0 ? fd : Math.max(0, E.PERM + 1);
         },
-        heir: heirOf(sim, variant),
+        heir: heirOf(sim, system, variant),
         log: () => sim.log,
         unbindElsewhere: (address) => {
           sim.writeFile(`/sys/bus/pci/devices/${address}/driver/unbind`, address);
