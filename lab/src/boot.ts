@@ -15,18 +15,20 @@ import { bundleGuest } from './bundle.js';
 import { type GuestLine, openChannel } from './channel.js';
 import { evaluate, type Observed } from './evaluate.js';
 import { prepareInitramfs } from './initramfs.js';
-import { prepareKernel } from './kernel.js';
-import { type BuiltModules, noIommuModules, suiteModule } from './modules.js';
+import { type KernelLine, prepareKernel } from './kernel.js';
+import { suiteModule, vfioModules } from './modules.js';
 import { buildTools, guestTools, needTools } from './packages.js';
 import { cacheFolder, checkout, findProgram, suitesFolder } from './paths.js';
 import { command } from './process.js';
 import { qemuArguments } from './qemu.js';
-import type { Run, RunResult } from './suite.js';
+import type { Mode, Run, RunResult } from './suite.js';
 
-const vfioModules = (run: Run) =>
-  run.mode === 'noiommu'
-    ? ['vfio enable_unsafe_noiommu_mode=1', 'vfio_iommu_type1', 'vfio-pci']
-    : ['vfio', 'vfio_iommu_type1', 'vfio-pci'];
+const vfioNames = (mode: Mode, line: KernelLine) => [
+  ...(line === '6.1' ? [] : ['iommufd']),
+  mode === 'noiommu' ? 'vfio enable_unsafe_noiommu_mode=1' : 'vfio',
+  'vfio_iommu_type1',
+  'vfio-pci',
+];
 
 /** Host folders that the guest's tmpfs would hide or that are not below the checkout. */
 function sharedFolders(): string[] {
@@ -44,6 +46,7 @@ function startScript(run: Run, folder: string): string {
     TMPDIR: '/tmp',
     LANG: 'C.UTF-8',
     LAB_MODE: run.mode,
+    LAB_KERNEL: run.kernel ?? '6.1',
     LAB_RUN_NAME: run.name,
     LAB_RUN_FOLDER: folder,
     LAB_RESULTS: '/dev/ttyS1',
@@ -70,10 +73,9 @@ export async function boot(
   await needTools(guestTools, say);
   const suiteFolder = join(suitesFolder, suite);
   const kernel = await prepareKernel(run.kernel ?? '6.1', say, options.refresh);
-  const built: BuiltModules[] = [];
-  if (run.mode === 'noiommu') built.push(await noIommuModules(kernel, say));
+  const built = await vfioModules(kernel, run.mode, say);
   for (const file of run.ownModules ?? []) built.push(await suiteModule(kernel, join(suiteFolder, file), say));
-  const vfio = vfioModules(run);
+  const vfio = vfioNames(run.mode, kernel.line);
   const initrd = await prepareInitramfs(
     {
       kernel,

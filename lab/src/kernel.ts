@@ -5,7 +5,7 @@ import { describePackages, newestPackage, unpackedPackages } from './packages.js
 import { command } from './process.js';
 
 /** A line of kernels that the lab can boot. */
-export type KernelLine = '6.1';
+export type KernelLine = '6.1' | '6.12';
 
 /** A kernel unpacked into the cache; nothing of it is installed on the machine. */
 export interface Kernel {
@@ -28,7 +28,22 @@ interface Remembered {
 
 const imagePattern: Readonly<Record<KernelLine, RegExp>> = {
   '6.1': /^linux-image-6\.1\.0-\d+-amd64$/,
+  // From Debian 12's security suite, named by the kernel's own version.
+  '6.12': /^linux-image-6\.12\.\d+\+deb12(u\d+)?-amd64$/,
 };
+
+/** Whether a package is the image of a kernel that the lab boots for a line. */
+export const isImage = (line: KernelLine, name: string): boolean => imagePattern[line].test(name);
+
+/** The packages with the headers and build scripts of a release: the kernel's own, the common part, the scripts. */
+export function headerPackages(
+  line: KernelLine,
+  release: string,
+): readonly [own: string, common: string, kbuild: string] {
+  const version = release.replace(/-amd64$/, '');
+  const kbuild = line === '6.1' ? line : version;
+  return [`linux-headers-${release}`, `linux-headers-${version}-common`, `linux-kbuild-${kbuild}`];
+}
 
 /** Fetches and unpacks the newest kernel of a line, or takes the one that the cache already holds. */
 export async function prepareKernel(line: KernelLine, say: (line: string) => void, refresh = false): Promise<Kernel> {
@@ -47,10 +62,9 @@ async function fetchKernel(line: KernelLine, say: (line: string) => void): Promi
 
 /** Headers and build scripts for out-of-tree modules of a kernel, made usable where they were unpacked. */
 export async function kernelHeaders(kernel: Kernel, say: (line: string) => void): Promise<string> {
-  const common = `linux-headers-${kernel.release.replace(/-amd64$/, '-common')}`;
-  const kbuild = `linux-kbuild-${kernel.line}`;
-  const root = await unpackedPackages([`linux-headers-${kernel.release}`, common, kbuild], say);
-  const folder = join(root, 'usr/src', `linux-headers-${kernel.release}`);
+  const [own, common, kbuild] = headerPackages(kernel.line, kernel.release);
+  const root = await unpackedPackages([own, common, kbuild], say);
+  const folder = join(root, 'usr/src', own);
   const makefile = join(folder, 'Makefile');
   // Debian's file includes the common part by its absolute path on an installed system.
   writeFileSync(makefile, `include ${join(root, 'usr/src', common, 'Makefile')}\n`);

@@ -1,7 +1,7 @@
 import type { KernelLine } from './kernel.js';
 import type { Tool } from './packages.js';
 
-/** With an IOMMU (QEMU's intel-iommu, Debian's own modules) or without one (our build of the VFIO modules). */
+/** With an IOMMU (QEMU's intel-iommu) or without one. Which VFIO modules that takes: `vfioModules`. */
 export type Mode = 'iommu' | 'noiommu';
 
 /** A kernel message that a run may log, and why that is right. */
@@ -25,7 +25,7 @@ export interface Run {
   /** Names the run in reports; its fields appear as `modes[name]`. */
   readonly name: string;
   readonly mode: Mode;
-  /** Which kernel. Default 6.1. */
+  /** Which kernel. Default 6.1; 6.12 has iommufd and device files besides. */
   readonly kernel?: KernelLine;
   /** The guest's program, a TypeScript file of the suite's folder. Default `guest.ts`. */
   readonly guest?: string;

@@ -31,6 +31,9 @@ function send(message: Line): void {
 /** The mode of this boot: `iommu` or `noiommu`. */
 export const mode = process.env.LAB_MODE as 'iommu' | 'noiommu';
 
+/** The kernel line that the plan names for this boot: `6.1` or `6.12`. */
+export const kernel = process.env.LAB_KERNEL as '6.1' | '6.12';
+
 /** The name of this run in the suite's plan. */
 export const run = process.env.LAB_RUN_NAME as string;
 
