@@ -21,6 +21,8 @@ export interface Setup {
   /** Simulation only: what else the IOMMU is. */
   readonly iommu?: {
     readonly addressBits?: number;
+    /** It translates in two stages. */
+    readonly nesting?: boolean;
     /** Bit n is set if it has pages of 2^n bytes. */
     readonly pageSizes?: bigint;
     /** First and last address of ranges that a device keeps for itself. */

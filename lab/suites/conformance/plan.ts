@@ -1,8 +1,8 @@
 import { mebibytes, noiommuMessages, nvme, plan, type Run } from '../../src/suite.js';
 
-const machine = (name: 'iommu' | 'noiommu'): Run => ({
+const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
   name,
-  mode: name,
+  mode: name === 'noiommu' ? 'noiommu' : 'iommu',
   // The machine of conformance/src/world.ts.
   slots: [
     // Without an IOMMU a physical address must be in edu's reach, wherever the huge page lies.
@@ -23,11 +23,18 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   programs: ['heir.c'],
   // Only these sections, by name, for work on one of them.
   environment: { CONFORMANCE_SECTIONS: process.env.CONFORMANCE_SECTIONS ?? '' },
+  kernelArguments: name === 'no-remapping' ? ['intremap=off'] : [],
   hugePages: name === 'noiommu' ? 32 : 0,
   seconds: 600,
   silentSeconds: 120,
   expected: [
     { pattern: /vfio_pin_(pages|page_external).*RLIMIT_MEMLOCK/, reason: '[T1-29] the limit is exceeded on purpose' },
+    {
+      pattern: /DMAR: \[DMA Write NO_PASID\] Request device \[01:00\.0\] fault addr 0x101000 /,
+      reason: '[T1-26] edu writes where it may only read',
+    },
+    { pattern: /DMAR: DRHD: handling fault status reg/, reason: "[T1-26] the IOMMU's interrupt for that" },
+    ...(name === 'no-remapping' ? [{ pattern: /No interrupt remapping support/, reason: '[T1-2] what it says' }] : []),
     {
       pattern: /nvme nvme\d+: (failed to mark controller CONNECTING|Removing after probe failure status: -(16|19))/,
       reason: "[GRP-7] a controller is taken from the host's driver while that still starts it",
@@ -52,7 +59,16 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   ],
 });
 
+/** The same boot on 6.12, with iommufd and device files. */
+const on612 = (run: Run): Run => ({ ...run, name: `${run.name}-6.12`, kernel: '6.12' });
+
 export default plan({
   title: 'the numbered behaviours of VFIO, item by item, on real kernels',
-  runs: [machine('iommu'), machine('noiommu')],
+  runs: [
+    machine('iommu'),
+    machine('noiommu'),
+    machine('no-remapping'),
+    on612(machine('iommu')),
+    on612(machine('noiommu')),
+  ],
 });

@@ -64,9 +64,10 @@ export function addCapabilities(
   view.setUint32(4, view.getUint32(4, true) | structure.flag, true);
   const sizes = capabilities.map(({ body }) => Math.ceil((8 + body.length) / alignment) * alignment);
   const needed = structure.size + sizes.reduce((sum, size) => sum + size, 0);
-  if (view.getUint32(0, true) < needed || bytes.length < needed) {
+  const given = Math.min(view.getUint32(0, true), bytes.length);
+  if (given < needed) {
     view.setUint32(0, needed, true);
-    if (bytes.length >= structure.offsetField + 4) view.setUint32(structure.offsetField, 0, true);
+    if (given >= structure.offsetField + 4) view.setUint32(structure.offsetField, 0, true);
     return;
   }
   view.setUint32(structure.offsetField, structure.size, true);
