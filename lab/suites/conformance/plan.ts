@@ -36,7 +36,8 @@ const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
     { pattern: /DMAR: DRHD: handling fault status reg/, reason: "[T1-26] the IOMMU's interrupt for that" },
     ...(name === 'no-remapping' ? [{ pattern: /No interrupt remapping support/, reason: '[T1-2] what it says' }] : []),
     {
-      pattern: /nvme nvme\d+: (failed to mark controller CONNECTING|Removing after probe failure status: -(16|19))/,
+      pattern:
+        /nvme nvme\d+: (failed to mark controller (CONNECTING|live state)|Removing after probe failure status: -(16|19))/,
       reason: "[GRP-7] a controller is taken from the host's driver while that still starts it",
     },
     {

@@ -155,7 +155,7 @@ export class GroupFile extends OpenFile {
     if (!ready) return -EINVAL;
     if (group.noiommu && !machine.rights.sysRawio) return -EPERM;
     if (typeof slot === 'number') return slot;
-    if (machine.fds.full && machine.kernel.since('6.12')) return -EMFILE;
+    if (machine.fds.full && machine.kernel.since('5.19')) return -EMFILE;
     const file = slot.openDevice(this);
     if (typeof file === 'number') return file;
     if (group.noiommu) {
