@@ -1,5 +1,5 @@
 import { changed, type Item, item } from '../src/item.js';
-import { E, machine } from '../src/world.js';
+import { E, machine, type World } from '../src/world.js';
 import { at, dma, info, LAST_PAGE, PAGE, ranges, UNMAPPED, withParameter } from './t1-calls.js';
 
 const first = machine.pair[0] as string;
@@ -262,23 +262,26 @@ const pinned: readonly Item[] = [
       },
     },
   ),
-  item(
+  changed(
     'T1-31',
-    'The limit is the one at the time of the call; what is charged is the process that maps.',
-    (w) => {
-      const { container } = w.ready(machine.edu);
-      const { address } = w.memory(2 * PAGE);
-      const before = w.around.locked();
-      w.is(w.map(container, at(0), address, 2 * PAGE), E.NOMEM, 'MAP_DMA of two pages, one allowed');
-      w.around.limitLocked(8192);
-      w.is(w.map(container, at(0), address, 2 * PAGE), 0, 'MAP_DMA, two allowed');
-      w.around.limitLocked(4096);
-      w.is(w.around.locked() - before, 8192, 'bytes locked when one is allowed again');
-      w.is(w.map(container, at(4), address, PAGE), E.NOMEM, 'MAP_DMA of one more');
-      w.is(w.unmap(container, at(0), 2 * PAGE).size, 8192n, 'UNMAP_DMA');
-      w.is(w.around.locked() - before, 0, 'bytes locked at the end');
+    'The limit is the one at the time of the call; what is charged is the process that maps, from 4.10 also when another one unmaps.',
+    {
+      from: '4.10',
+      run: (w) => {
+        const { container } = w.ready(machine.edu);
+        const before = w.around.locked();
+        w.is(w.map(container, at(0), w.memory(2 * PAGE).address, 2 * PAGE), 0, 'MAP_DMA');
+        w.is(w.around.locked() - before, 8192, 'bytes locked');
+        const request = new Uint8Array(24);
+        const view = new DataView(request.buffer);
+        view.setUint32(0, 24, true);
+        view.setBigUint64(8, at(0), true);
+        view.setBigUint64(16, 8192n, true);
+        w.is(w.around.heir.ioctl(container, 0x3b72, request), 0, 'UNMAP_DMA by another process');
+        w.is(w.around.locked() - before, 0, 'bytes locked then');
+      },
     },
-    { rights: 'no CAP_IPC_LOCK', memlock: 4096 },
+    { rights: 'no CAP_IPC_LOCK', memlock: 4096, run: underLimit },
   ),
   changed(
     'T1-32',
@@ -339,3 +342,17 @@ const pinned: readonly Item[] = [
 ];
 
 export const t1Map: readonly Item[] = [...refused, ...pinned];
+
+function underLimit(w: World): void {
+  const { container } = w.ready(machine.edu);
+  const { address } = w.memory(2 * PAGE);
+  const before = w.around.locked();
+  w.is(w.map(container, at(0), address, 2 * PAGE), E.NOMEM, 'MAP_DMA of two pages, one allowed');
+  w.around.limitLocked(8192);
+  w.is(w.map(container, at(0), address, 2 * PAGE), 0, 'MAP_DMA, two allowed');
+  w.around.limitLocked(4096);
+  w.is(w.around.locked() - before, 8192, 'bytes locked when one is allowed again');
+  w.is(w.map(container, at(4), address, PAGE), E.NOMEM, 'MAP_DMA of one more');
+  w.is(w.unmap(container, at(0), 2 * PAGE).size, 8192n, 'UNMAP_DMA');
+  w.is(w.around.locked() - before, 0, 'bytes locked at the end');
+}
