@@ -76,6 +76,7 @@ const harmless: readonly RegExp[] = [
   /vfio-noiommu device opened by user/,
   // A machine in software, on a host that is busy, is late with its timer interrupts.
   /hrtimer: interrupt took \d+ ns/,
+  /clocksource: Long readout interval, skipping watchdog check/,
 ];
 
 const begins = /------------\[ cut here \]|^BUG: |^={20,}$|\bOops: |^general protection fault|Kernel panic - /;
