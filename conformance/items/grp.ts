@@ -321,11 +321,7 @@ const containerItems: readonly Item[] = [
         for (const group of groups) w.close(group);
       }
     },
-    {
-      from: '6.0',
-      nvmeUncovered: true,
-      simulationOnly: 'no machine of the lab has devices with and without an IOMMU',
-    },
+    { from: '6.0', mode: 'mixed' },
   ),
   item('GRP-20', 'UNSET_CONTAINER of a group that is in none: EINVAL.', (w) => {
     const group = w.group(machine.edu);

@@ -6,8 +6,11 @@ import type { World } from './world.js';
 /** What the process may do. `all`: a root process. */
 export type Rights = 'all' | 'no CAP_IPC_LOCK' | 'no CAP_SYS_RAWIO';
 
-/** With an IOMMU, with one that does not remap interrupts, or without one, in no-IOMMU mode. */
-export type Mode = 'iommu' | 'no remapping' | 'noiommu';
+/**
+ * With an IOMMU, with one that does not remap interrupts, or without one, in no-IOMMU mode. `mixed`: in no-IOMMU mode, with an
+ * IOMMU that does not cover the NVMe controller, which has no group; the pair may be missing.
+ */
+export type Mode = 'iommu' | 'no remapping' | 'noiommu' | 'mixed';
 
 /** What a variant needs of its surroundings. */
 export interface Setup {
@@ -34,8 +37,6 @@ export interface Setup {
   readonly withoutType1?: boolean;
   /** Simulation only: a PCI bridge with this driver is in the group of the pair. */
   readonly pairBridge?: string;
-  /** Simulation only: no-IOMMU mode is on, and the IOMMU does not cover the NVMe controller, which has no group. */
-  readonly nvmeUncovered?: boolean;
 }
 
 /** One answer of VFIO. An item whose answer changed has one variant for each. */

@@ -53,7 +53,7 @@ function options(version: Version, variant: Variant): SimulationOptions {
       [machine.edu]: { model: edu(), ...none },
       [first]: { model: edu(), ...none },
       [second]: { model: disk(), ...none },
-      [machine.nvme]: { model: disk(), ...none, ...(variant.nvmeUncovered && { iommu: false }) },
+      [machine.nvme]: { model: disk(), ...none, ...(variant.mode === 'mixed' && { iommu: false }) },
       [machine.vga]: plain(0x1234, 0x1111, 0x030000),
       [machine.sriov]: { model: disk(), driver: null, virtualFunctions: 4 },
       [machine.qat]: plain(0x8086, 0x19e2, 0x0b4000),
@@ -63,7 +63,7 @@ function options(version: Version, variant: Variant): SimulationOptions {
     modules: {
       ...(variant.vfioPci && { vfio_pci: parameters(variant.vfioPci) }),
       ...(variant.withoutType1 && { vfio_iommu_type1: 'not loaded' }),
-      ...(variant.nvmeUncovered && { vfio: { enable_unsafe_noiommu_mode: true } }),
+      ...(variant.mode === 'mixed' && { vfio: { enable_unsafe_noiommu_mode: true } }),
     },
     ...(variant.mode === 'noiommu'
       ? { noiommu: true, groups: { 6: [rootPort, emptyPort] } }
@@ -77,7 +77,7 @@ function options(version: Version, variant: Variant): SimulationOptions {
             6: [rootPort, emptyPort],
             7: [machine.edu],
             8: [first, second, ...inPair],
-            ...(variant.nvmeUncovered ? {} : { 9: [machine.nvme] }),
+            ...(variant.mode === 'mixed' ? {} : { 9: [machine.nvme] }),
           },
         }),
   };
@@ -118,7 +118,7 @@ export function simulationTarget(
     name: `simulation ${version}`,
     kind: 'simulation',
     version,
-    modes: ['iommu', 'no remapping', 'noiommu'],
+    modes: ['iommu', 'no remapping', 'noiommu', 'mixed'],
     rights: ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'],
     world: (variant) => {
       const sim = simulation(options(version, variant));

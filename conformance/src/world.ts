@@ -122,11 +122,15 @@ export class World {
   private readonly fds = new Set<number>();
   private readonly memories: MemoryMapping[] = [];
   private readonly windows: DeviceMapping[] = [];
+  /** Functions that are there when the item starts; the pair is not everywhere. */
+  private readonly present: readonly string[];
 
   constructor(
     readonly system: SystemCalls,
     readonly around: Surroundings,
-  ) {}
+  ) {
+    this.present = [machine.edu, ...machine.pair, machine.nvme].filter((address) => this.isThere(address));
+  }
 
   since(version: Version): boolean {
     return atLeast(this.around.version, version);
@@ -426,15 +430,18 @@ export class World {
     for (const fd of [...this.fds].reverse()) this.close(fd);
   }
 
+  private isThere(address: string): boolean {
+    return typeof this.system.status(`/sys/bus/pci/devices/${address}`) !== 'number';
+  }
+
   /** Ends the item: unmaps, closes, and hands every function back to vfio-pci. */
   end(): void {
     this.closeAll();
     this.around.settle();
-    const all = [machine.edu, ...machine.pair, machine.nvme];
-    if (all.some((address) => typeof this.system.status(`/sys/bus/pci/devices/${address}`) === 'number')) this.rescan();
+    if (!this.present.every((address) => this.isThere(address))) this.rescan();
     for (const address of [machine.vga, machine.sriov])
       if (this.driverOf(address) !== undefined) this.ok(this.unbind(address), `unbind ${address}`);
-    for (const address of [machine.edu, ...machine.pair, machine.nvme]) {
+    for (const address of this.present) {
       const driver = this.driverOf(address);
       if (driver === 'vfio-pci') continue;
       if (driver !== undefined) this.ok(this.unbind(address), `unbind ${address}`);
