@@ -83,6 +83,24 @@ describe('vfio bind and unbind', () => {
     expect(sim.device(hosted).driver).toBe('nvme');
   });
 
+  it('say what was changed before a function that fails, and what its group still needs', async () => {
+    const sim = simulation({
+      devices: {
+        '0000:03:00.0': { model: edu(), driver: null },
+        '0000:03:00.1': { model: nvmeController({ disks: [memoryDisk(1 << 20)] }), driver: 'nvme' },
+        '0000:04:00.0': { model: edu(), driver: null, iommu: false },
+      },
+      groups: { 3: ['0000:03:00.0', '0000:03:00.1'] },
+    });
+    const { code, out, err } = await vfio(sim, 'bind', '0000:03:00.0', '0000:04:00.0', '--yes');
+    expect(code).toBe(1);
+    expect(out).toBe(
+      '0000:03:00.0: no driver -> vfio-pci\n  its group cannot be used yet: vfio bind 0000:03:00.1 --yes',
+    );
+    expect(err).toMatch(/^ERR_VFIO_NO_IOMMU: 0000:04:00\.0/);
+    expect([sim.device('0000:03:00.0').driver, sim.device('0000:04:00.0').driver]).toEqual(['vfio-pci', undefined]);
+  });
+
   it('make all plans before the first is carried out, so that a wrong address changes nothing', async () => {
     const sim = machine();
     const { code, err } = await vfio(sim, 'bind', hosted, '0000:09:00.0', '--yes');

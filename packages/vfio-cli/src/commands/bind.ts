@@ -1,5 +1,5 @@
 import type { SystemCalls } from 'vfio-core';
-import { type BindPlan, bind, bindPlan, unbind, unbindPlan } from 'vfio-pci';
+import { type BindPlan, type BindResult, bind, bindPlan, unbind, unbindPlan } from 'vfio-pci';
 import { json, type Output } from '../output.js';
 
 interface Options {
@@ -36,7 +36,7 @@ function perform(
   output: Output,
   plans: readonly BindPlan[],
   options: Options,
-  act: (plan: BindPlan) => unknown,
+  act: (plan: BindPlan) => BindResult,
 ): number {
   if (!options.yes) {
     if (options.json) output.out(json({ done: false, plans }));
@@ -46,15 +46,28 @@ function perform(
     }
     return 0;
   }
-  const results = plans.map((plan) => act(plan));
+  // Said one by one: where a later one fails, what was changed before it is known.
+  const results = plans.map((plan) => {
+    const result = act(plan);
+    if (!options.json) report(output, result);
+    return result;
+  });
   if (options.json) output.out(json({ done: true, plans, results }));
-  else
-    for (const plan of plans) output.out(`${plan.address}: ${plan.from ?? 'no driver'} -> ${plan.to ?? 'no driver'}`);
   return 0;
 }
 
+const change = ({ address, from, to }: BindPlan): string =>
+  `${address}: ${from ?? 'no driver'} -> ${to ?? 'no driver'}`;
+
+function report(output: Output, result: BindResult): void {
+  output.out(change(result));
+  // Only a function that vfio-pci holds asks something of the rest of its group.
+  if (result.driver !== 'vfio-pci' || result.stillToBind.length === 0) return;
+  output.out(`  its group cannot be used yet: vfio bind ${result.stillToBind.join(' ')} --yes`);
+}
+
 function describe(output: Output, plan: BindPlan): void {
-  output.out(`${plan.address}: ${plan.from ?? 'no driver'} -> ${plan.to ?? 'no driver'}`);
+  output.out(change(plan));
   for (const { path, value, why } of plan.steps) output.out(`  write ${JSON.stringify(value)} to ${path}  (${why})`);
   if (plan.steps.length === 0) output.out('  nothing to do');
 }

@@ -1,4 +1,5 @@
-import { edu, type SimulationOptions, simulation } from 'vfio-sim';
+import { Errno, type SystemCalls } from 'vfio-core';
+import { edu, type Simulation, type SimulationOptions, simulation } from 'vfio-sim';
 import { describe, expect, it } from 'vitest';
 import { parsed, vfio } from '../testing.js';
 import { type Check, type Diagnosis, diagnose } from './index.js';
@@ -11,6 +12,25 @@ function found(id: string, options: SimulationOptions, device: string | undefine
   const check = diagnose(sim, device).checks.find((one) => one.id === id);
   expect(sim.openFds).toEqual([]);
   return check;
+}
+
+/** The same machine for another user: who it is comes from procfs, and the kernel keeps the nodes of root to root. */
+function asUser(sim: Simulation, uid: number, closed: readonly string[]): SystemCalls {
+  const other: Partial<SystemCalls> = {
+    readFile: (path) => {
+      const text = sim.readFile(path);
+      return path === '/proc/self/status'
+        ? String(text).replace(/^Uid:.*$/m, `Uid:\t${uid}\t${uid}\t${uid}\t${uid}`)
+        : text;
+    },
+    open: (path, flags) => (closed.includes(path) ? -Errno.EACCES : sim.open(path, flags)),
+  };
+  return new Proxy<SystemCalls>(sim, {
+    get: (target, name) => {
+      const value = other[name as keyof SystemCalls] ?? target[name as keyof SystemCalls];
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
 
 describe('vfio doctor', () => {
@@ -69,6 +89,18 @@ describe('vfio doctor', () => {
       { noiommu: true },
       { status: 'warning', cure: expect.stringContaining('/sys/module/vfio/') },
     ],
+    ['parameter-disable_idle_d3', { modules: { vfio_pci: { disable_idle_d3: true } } }, { status: 'info' }],
+    [
+      'parameter-nointxmask',
+      { modules: { vfio_pci: { nointxmask: true } } },
+      { status: 'info', found: expect.stringContaining('exclusive interrupt line') },
+    ],
+    ['parameter-nointxmask', {}, { status: 'ok', found: 'N' }],
+    [
+      'module-type1',
+      { modules: { vfio_iommu_type1: 'not loaded' } },
+      { status: 'warning', cure: 'modprobe vfio_iommu_type1' },
+    ],
     [
       'group-access',
       { noiommu: true, capabilities: { sysRawio: false } },
@@ -76,6 +108,23 @@ describe('vfio doctor', () => {
     ],
   ])('%s with %o', (id, options, wanted) => {
     expect(found(id, options)).toMatchObject(wanted);
+  });
+
+  it('names the node that a user may not open, and the command that gives it to them', () => {
+    const sim = machine({ groups: { 5: [address] } });
+    const { checks, ok } = diagnose(asUser(sim, 1000, ['/dev/vfio/vfio']), address);
+    expect(ok).toBe(false);
+    expect(checks.find(({ id }) => id === 'container-access')).toMatchObject({
+      status: 'failed',
+      found: 'permission denied',
+      cure: 'chmod 0666 /dev/vfio/vfio',
+    });
+    expect(checks.find(({ id }) => id === 'group-access')).toMatchObject({
+      status: 'failed',
+      found: 'owner 0, mode 600: not yours',
+      cure: 'sudo chown 1000 /dev/vfio/5',
+    });
+    expect(sim.openFds).toEqual([]);
   });
 
   it('an address where nothing is, is a finding', () => {

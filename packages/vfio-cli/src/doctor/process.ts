@@ -1,6 +1,6 @@
 /** Checks of this process: rights and limits. */
 
-import { OpenFlag } from 'vfio-core';
+import { Errno, errnoName, OpenFlag } from 'vfio-core';
 import { Capability, type Check, hasCapability, readText, type Surroundings } from './check.js';
 
 export function checkContainerAccess({ system }: Surroundings): Check {
@@ -11,9 +11,9 @@ export function checkContainerAccess({ system }: Surroundings): Check {
     system.close(fd);
     return { ...base, status: 'ok', found: 'allowed' };
   }
-  if (fd === -13 || fd === -1)
+  if (fd === -Errno.EACCES || fd === -Errno.EPERM)
     return { ...base, status: 'failed', found: 'permission denied', cure: `chmod 0666 ${path}` };
-  return { ...base, status: 'failed', found: `errno ${-fd}`, cure: 'modprobe vfio-pci' };
+  return { ...base, status: 'failed', found: errnoName(-fd), cure: 'modprobe vfio-pci' };
 }
 
 /** Below this, a driver with a few queues and buffers soon meets the limit. */

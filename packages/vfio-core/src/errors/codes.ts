@@ -129,6 +129,11 @@ export const errorKinds = {
     'The device left: unplugged, revoked, or it answers all-ones.',
     'Close it; open it again once it is back.',
   ),
+  ERR_VFIO_DEVICE_ASLEEP: kind(
+    'device',
+    'A mapped register was touched while memory decoding was off, or while the device slept in D3.',
+    'Switch memory decoding on, or wake the device to D0; then call checkAlive(), which maps the registers afresh.',
+  ),
   ERR_VFIO_IRQ: kind(
     'device',
     'Interrupts could not be set up as asked.',
@@ -148,7 +153,7 @@ export const errorKinds = {
   ERR_NVME_STATUS: kind(
     'device',
     'A command ended with an error status.',
-    'See status.type, status.code and status.doNotRetry.',
+    'See details.status: its type, code, name and doNotRetry.',
   ),
   ERR_NVME_TIMEOUT: kind(
     'device',
