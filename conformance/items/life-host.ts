@@ -147,7 +147,7 @@ export const hostLife: readonly Item[] = [
   {
     ...changed(
       'LIFE-16',
-      'Parameters: nointxmask and disable_idle_d3 are files of mode 0644, disable_vga of 0444, ids is none. Until 5.15 the first two count when a device is bound, opened and closed; since then as they were when vfio-pci was loaded, and what is written later does nothing.',
+      'Parameters: nointxmask and disable_idle_d3 are files of mode 0644, disable_vga of 0444, ids is none. Until 5.15 the first two count when a device is bound, opened and closed; then as they were when vfio-pci was loaded; from 7.2 as they were when the device was bound.',
       {
         run: (w) => {
           const mode = (name: string) => {
@@ -170,10 +170,24 @@ export const hostLife: readonly Item[] = [
         },
       },
       { below: '5.15', run: (w) => w.is(written(w), true, 'the parameter counts') },
-      { from: '5.15', below: '7.2', run: (w) => w.is(written(w), false, 'the parameter counts') },
+      {
+        from: '5.15',
+        below: '7.2',
+        run: (w) => {
+          w.is(written(w), false, 'the parameter counts');
+          w.is(written(w, { bind: true }), false, 'the parameter counts after a bind');
+        },
+      },
+      {
+        from: '7.2',
+        run: (w) => {
+          w.is(written(w), false, 'the parameter counts');
+          w.is(written(w, { bind: true }), true, 'the parameter counts after a bind');
+        },
+      },
     ),
     differs:
-      'nointxmask and disable_idle_d3 that are written to sysfs count no more since 5.15: they are handed to vfio-pci-core once, when vfio-pci is loaded',
+      'nointxmask and disable_idle_d3 that are written to sysfs count no more at bind, open and close since 5.15: they are handed to vfio-pci-core once, when vfio-pci is loaded',
   },
   changed(
     'LIFE-17',
@@ -256,9 +270,13 @@ export const hostLife: readonly Item[] = [
   ),
 ];
 
-/** nointxmask is written to sysfs: whether it counts at the next open. */
-function written(w: World): boolean {
+/** nointxmask is written to sysfs: whether it counts at the next open, or after the function is bound anew. */
+function written(w: World, { bind = false } = {}): boolean {
   w.setParameter('vfio_pci', 'nointxmask', 'Y');
+  if (bind) {
+    w.is(w.unbind(edu), 0, 'unbind');
+    w.is(w.bind(edu, 'vfio-pci'), 0, 'bind');
+  }
   const counts = !masksInDevice(w);
   w.setParameter('vfio_pci', 'nointxmask', 'N');
   return counts;

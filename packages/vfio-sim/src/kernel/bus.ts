@@ -27,7 +27,7 @@ export class Bus {
   private dynamicIds: DynamicId[] = [];
   private readonly nextAddress = { memory32: 0xe000_0000n, memory64: 0x38_0000_0000n, io: 0xc000n };
   private nextGroup = 0;
-  /** The parameters of vfio-pci as they were when it was loaded: from 5.15 on they count, whatever sysfs says ([LIFE-16]). */
+  /** The parameters of vfio-pci as they were when it was loaded: from 5.15 to 7.2 they count, whatever sysfs says ([LIFE-16]). */
   private readonly atLoad: Parameters['vfio_pci'];
   /** Taken out by hand; they come back with a rescan. */
   private readonly forgotten: { readonly slot: Slot; readonly group: number | undefined }[] = [];
@@ -53,7 +53,9 @@ export class Bus {
     slot.finishUnbind = () => this.finishUnbind(slot);
     const bus = address.slice(0, 7);
     slot.neighbours = () => [...this.slots.values()].filter((other) => other !== slot && other.address.startsWith(bus));
-    if (this.machine.kernel.since('5.15')) slot.vfioPci = () => this.atLoad;
+    const { kernel, parameters } = this.machine;
+    if (kernel.since('5.15'))
+      slot.vfioPci = () => (kernel.since('7.2') ? (slot.atBind ?? parameters.vfio_pci) : this.atLoad);
     this.slots.set(address, slot);
     if (this.withGroups && group !== false) this.join(slot, group ?? this.freeGroup(), false);
     return slot;
@@ -245,7 +247,10 @@ export class Bus {
       return -EBUSY;
     }
     slot.driver = driver;
-    if (driver === 'vfio-pci') slot.idle();
+    if (driver === 'vfio-pci') {
+      slot.atBind = { ...machine.parameters.vfio_pci };
+      slot.idle();
+    }
     return 0;
   }
 

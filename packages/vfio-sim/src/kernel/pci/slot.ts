@@ -35,6 +35,8 @@ export class Slot {
   physical: Slot | undefined;
   /** Other functions on its bus. */
   neighbours: () => Slot[] = () => [];
+  /** The parameters of vfio-pci when it took this function. */
+  atBind: Parameters['vfio_pci'] | undefined;
   /** The parameters of vfio-pci as they count for this function ([LIFE-16]). */
   vfioPci: () => Parameters['vfio_pci'];
 
