@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { run } from 'vfio-cli';
 import { type ErrorKind, errorKinds } from 'vfio-core';
 import { describe, expect, it } from 'vitest';
 import { root } from '../support/run-program.js';
@@ -9,7 +10,7 @@ import { root } from '../support/run-program.js';
 const sections: Record<ErrorKind['meaning'], readonly [title: string, text: string]> = {
   configuration: [
     'Setting the machine up',
-    'The program is fine, the machine is not ready for it: `isConfiguration(error)`. `npx vfio doctor` looks for all of these at once.',
+    'The program is fine, the machine is not ready for it: `isConfiguration(error)`. `npx vfio doctor` looks for most of these at once.',
   ],
   gone: ['The device is gone', '`isDeviceGone(error)`. What was open on it can still be closed.'],
   retry: ['Later may work', 'Trying the same again later may work: `isRetryable(error)`.'],
@@ -69,6 +70,16 @@ describe('the codes of errors', () => {
     const codes = [...named().keys()];
     expect(codes.filter((code) => !(code in errorKinds))).toEqual([]);
     expect(Object.keys(errorKinds).filter((code) => !codes.includes(code))).toEqual([]);
+  });
+
+  it('a remedy names no command that vfio does not have', async () => {
+    const lines: string[] = [];
+    const output = { out: (text: string) => void lines.push(text), err: (text: string) => void lines.push(text) };
+    await run(['--help'], { output });
+    const commands = [...lines.join('\n').matchAll(/^ {2}([a-z]+) .*/gm)].map(([, name]) => name);
+    const asked = [...page().matchAll(/(?<!\/)\bvfio ([a-z]+)/g)].map(([, name]) => name);
+    expect(asked.length).toBeGreaterThan(2);
+    expect(asked.filter((name) => !commands.includes(name))).toEqual([]);
   });
 
   it('meaning and remedy are sentences', () => {

@@ -116,7 +116,7 @@ export const errorKinds = {
   ERR_VFIO_MALFORMED: kind(
     'device',
     'A reply or a capability list does not hold together.',
-    'Show it: vfio config ADDRESS; the device or kernel may be faulty.',
+    'Show what it says: lspci -xxxx -s ADDRESS (as root); the device or the kernel may be faulty.',
   ),
   ERR_VFIO_CLOSED: kind('program', 'The object was closed before.', 'Keep it open as long as it is used.'),
   ERR_VFIO_TIMEOUT: kind(
