@@ -246,4 +246,23 @@ export const eduBehaviour: readonly EduBehaviour[] = [
         );
       }),
   },
+  {
+    title: 'reads what the program writes into its own memory after it was given to the device for reading',
+    iommuOnly: true,
+    run: (bench) =>
+      withEdu(bench, 'msi', async (edu) => {
+        // Nobody has touched this memory yet.
+        const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+        using mapped = edu.device.dma.map(memory, { below: 1n << 28n, direction: 'device-reads' });
+        mapped.bytes.fill(0x3c);
+        await edu.transfer(mapped.address + 0x8000n, INSIDE, 4095, false);
+        using other = edu.allocate(4095);
+        await edu.copyOut(other);
+        equal(
+          other.bytes.every((byte) => byte === 0x3c),
+          true,
+          'bytes that the program wrote',
+        );
+      }),
+  },
 ];

@@ -186,6 +186,7 @@ export class Type1Space implements DmaSpace {
       );
     }
     const plan = this.plan(bytes.length, options);
+    if (!plan.write) makeOwn(bytes, this.system.pageSize);
     this.mapOrUndo(plan, address, () => this.iovas?.free(plan.iova));
     const mapped = new ContiguousBuffer({
       bytes,
@@ -386,3 +387,11 @@ export class Type1Space implements DmaSpace {
 /** Whether something is a {@link Type1Space}, of whichever copy of this package. */
 export const isType1Space = (space: unknown): space is Type1Space =>
   typeof space === 'object' && space !== null && (space as Record<symbol, unknown>)[brand] === true;
+
+/**
+ * Gives each page memory of its own. Linux lends a page that nobody has written yet from one page of zeros; pinned for reading, that
+ * is what the device sees for good (seen on 6.1), whatever the program writes later.
+ */
+function makeOwn(bytes: Uint8Array, pageSize: number): void {
+  for (let at = 0; at < bytes.length; at += pageSize) Atomics.or(bytes, at, 0);
+}
