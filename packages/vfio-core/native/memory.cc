@@ -17,6 +17,10 @@ struct Mapping {
   size_t length;
   // nullptr for memory that is not a device's
   GuardedRange* guard;
+  // What a device's part was mapped with
+  int protection;
+  int fd;
+  int64_t offset;
   napi_ref buffer;
 };
 
@@ -38,7 +42,7 @@ static Napi::Value Map(Napi::Env env, size_t length, int protection, int flags, 
     if (env.IsExceptionPending()) env.GetAndClearPendingException();
     return Number(env, -ENOMEM);
   }
-  Mapping* mapping = new Mapping{start, length, device ? Guard(start, length) : nullptr, nullptr};
+  Mapping* mapping = new Mapping{start, length, device ? Guard(start, length) : nullptr, protection, fd, offset, nullptr};
   napi_create_reference(env, buffer, 1, &mapping->buffer);
   Napi::Object result = Napi::Object::New(env);
   result.Set("handle", Number(env, Instance::Of(env)->mappings.Add(mapping)));
@@ -112,6 +116,33 @@ static Napi::Value Faulted(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), faulted);
 }
 
+// remap(handle): the device's part again, over whatever lies at its address by now.
+//
+// Mapped elsewhere first and then moved into place: mmap(2) with MAP_FIXED takes the old pages away before it asks the
+// device, and would leave a hole where the device refuses.
+static Napi::Value Remap(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Arguments arguments(info);
+  int handle = arguments.Int32(0, "handle");
+  if (!arguments.ok()) return {};
+  Mapping* mapping = Instance::Of(env)->mappings.At(handle);
+  if (mapping == nullptr || mapping->guard == nullptr) return Number(env, -EINVAL);
+  size_t length = mapping->length;
+  void* fresh = mmap(nullptr, length, mapping->protection, MAP_SHARED, mapping->fd, mapping->offset);
+  if (fresh == MAP_FAILED) return Number(env, -errno);
+  // The mark first: a touch by another thread that faults meanwhile must not lose its own. At worst a mark stays that
+  // means nothing any more.
+  bool faulted = HasFaulted(mapping->guard);
+  SetFaulted(mapping->guard, false);
+  if (mremap(fresh, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, mapping->start) == mapping->start) {
+    return Number(env, 0);
+  }
+  int error = errno;
+  if (faulted) SetFaulted(mapping->guard, true);
+  munmap(fresh, length);
+  return Number(env, -error);
+}
+
 // addressOf(bytes)
 static Napi::Value AddressOf(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
@@ -147,6 +178,7 @@ void ExportMemory(Napi::Object exports) {
   Export<MapFile>(exports, "mapFile");
   Export<UnmapOne>(exports, "unmap");
   Export<Faulted>(exports, "faulted");
+  Export<Remap>(exports, "remap");
   Export<AddressOf>(exports, "addressOf");
 }
 

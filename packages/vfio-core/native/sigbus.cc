@@ -149,4 +149,6 @@ void Unguard(GuardedRange* range) {
 
 bool HasFaulted(const GuardedRange* range) { return range->faulted.load(std::memory_order_acquire); }
 
+void SetFaulted(GuardedRange* range, bool faulted) { range->faulted.store(faulted, std::memory_order_release); }
+
 }  // namespace vfio

@@ -15,5 +15,6 @@ GuardedRange* Guard(void* start, size_t length);
 void Unguard(GuardedRange* range);
 // Whether a touch was answered so.
 bool HasFaulted(const GuardedRange* range);
+void SetFaulted(GuardedRange* range, bool faulted);
 
 }  // namespace vfio

@@ -44,7 +44,10 @@ export class PciDevice implements Device {
    * open: only the driver knows when its device may start. Goes off at close.
    */
   readonly busMaster: CommandSwitch;
-  /** Whether the device answers accesses to its memory BARs. On after open. */
+  /**
+   * Whether the device answers accesses to its memory BARs. On after open. A window that is touched meanwhile reads all-ones, also
+   * once decoding is on again, until {@link checkAlive} has mended it.
+   */
   readonly memoryDecoding: CommandSwitch;
   readonly vendor: number;
   readonly device: number;
@@ -150,8 +153,11 @@ export class PciDevice implements Device {
   }
 
   /**
-   * Throws `ERR_VFIO_DEVICE_GONE` where the device left: a mapped access faulted, the kernel says so, or it answers all-ones.
-   * The vendor id is the kernel's own record and never does; revision and class come from the hardware ([CFG-10]).
+   * Whether the device is there, and mapped windows reach it. Windows that were touched while memory decoding was off, or the device
+   * in D3, and that read all-ones since, are mapped afresh here once both are on again, and then work as before.
+   *
+   * Throws `ERR_VFIO_DEVICE_ASLEEP` while they are not, and `ERR_VFIO_DEVICE_GONE` where the device left: the kernel says so, or it
+   * answers all-ones. The vendor id is the kernel's own record and never does; revision and class come from the hardware ([CFG-10]).
    */
   checkAlive(): void {
     this.channel.checkAlive();

@@ -84,7 +84,13 @@ export interface DeviceChannel {
   setIrqs(request: IrqRequest): number;
   /** Function reset. Throws `ERR_VFIO_NOT_SUPPORTED` where the device has none. */
   reset(): Promise<void>;
-  /** Throws `ERR_VFIO_DEVICE_GONE` once a mapped window faulted or the descriptor answers ENODEV. */
+  /**
+   * Whether mapped windows reach the device. One that was touched while they did not reads all-ones from then on; where that was
+   * only for memory decoding or power, and both are on again, this maps it afresh: the window works again, and its parts.
+   *
+   * Throws `ERR_VFIO_DEVICE_GONE` once the device left; `ERR_VFIO_DEVICE_ASLEEP` while memory decoding is off or the device is in
+   * D3, if a window was touched meanwhile.
+   */
   checkAlive(): void;
   readonly closed: boolean;
 }

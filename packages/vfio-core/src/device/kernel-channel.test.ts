@@ -14,13 +14,18 @@ function channelOf(script: Script = {}) {
   return { kernel, channel: new KernelChannel(kernel.system, 3, '0000:01:00.0') };
 }
 
-const code = (run: () => unknown) => {
+const thrownBy = (run: () => unknown): unknown => {
   try {
     run();
   } catch (thrown) {
-    return isVfioError(thrown) ? thrown.code : String(thrown);
+    return thrown;
   }
   return 'nothing thrown';
+};
+
+const code = (run: () => unknown) => {
+  const thrown = thrownBy(run);
+  return isVfioError(thrown) ? thrown.code : String(thrown);
 };
 
 /** A BAR0 of 16 KiB whose second page may not be mapped. */
@@ -153,19 +158,113 @@ describe('reset and liveness', () => {
     await expect(locked.reset()).rejects.toMatchObject({ code: 'ERR_VFIO_BUSY' });
   });
 
-  it('knows a device as gone once a window faulted, also after that window closed', () => {
+  it('knows a device as gone once a window faulted and configuration space is all-ones, also after that window closed', () => {
     const { kernel, channel } = channelOf();
     const window = channel.window(0, 0, 16);
     channel.checkAlive();
     kernel.faulted = true;
+    // [CFG-10] The vendor's id is the kernel's record.
+    kernel.config.fill(0xff, 2);
+    expect(isDeviceGone(thrownBy(() => channel.checkAlive()))).toBe(true);
     window.close();
-    let thrown: unknown;
-    try {
-      channel.checkAlive();
-    } catch (error) {
-      thrown = error;
+    expect(isDeviceGone(thrownBy(() => channel.checkAlive()))).toBe(true);
+    expect(kernel.log).not.toContain('remap window');
+  });
+
+  it('knows a device as gone once a window faulted and configuration space cannot be read', () => {
+    for (const answer of [-Errno.ENODEV, -Errno.EINVAL, 0]) {
+      const { kernel, channel } = channelOf();
+      channel.window(0, 0, 16);
+      kernel.faulted = true;
+      kernel.system.pread = () => answer;
+      expect(isDeviceGone(thrownBy(() => channel.checkAlive()))).toBe(true);
     }
-    expect(isDeviceGone(thrown)).toBe(true);
+  });
+
+  it('knows a device that is not PCI as gone once a window faulted: there is no decoding to look at', () => {
+    const platform = (argument: number | Uint8Array | undefined) => {
+      (argument as Uint8Array).set(encode(structs.vfio_device_info, { flags: 4, num_regions: 9, num_irqs: 5 }));
+      return 0;
+    };
+    const { kernel, channel } = channelOf({ ioctls: { VFIO_DEVICE_GET_INFO: platform } });
+    channel.window(0, 0, 16);
+    kernel.faulted = true;
+    expect(isDeviceGone(thrownBy(() => channel.checkAlive()))).toBe(true);
+  });
+
+  it('[CFG-27] says that memory decoding is off after a fault, and maps the window afresh once it is on', () => {
+    const { kernel, channel } = channelOf();
+    const window = channel.window(0, 0, 16);
+    kernel.config[4] = 4;
+    channel.checkAlive();
+    kernel.faulted = true;
+    const error = thrownBy(() => channel.checkAlive());
+    expect(error).toMatchObject({
+      code: 'ERR_VFIO_DEVICE_ASLEEP',
+      details: { address: '0000:01:00.0', memoryDecoding: false, powerState: 0 },
+      remedy: expect.stringMatching(/^Switch memory decoding on .* checkAlive\(\)/),
+    });
+    expect(isDeviceGone(error)).toBe(false);
+    expect(kernel.log).not.toContain('remap window');
+    kernel.config[4] = 6;
+    channel.checkAlive();
+    expect(kernel.log.filter((line) => line === 'remap window')).toHaveLength(1);
+    expect([window.closed, kernel.faulted]).toEqual([false, false]);
+    channel.checkAlive();
+    expect(kernel.log.filter((line) => line === 'remap window')).toHaveLength(1);
+  });
+
+  it('[CFG-27] says that a device sleeps in D3 after a fault, and goes on once it is in D0', () => {
+    const { kernel, channel } = channelOf();
+    channel.window(0, 0, 16);
+    // The power management capability comes second.
+    kernel.config[0x06] = 0x10;
+    kernel.config[0x34] = 0x50;
+    kernel.config.set([0x05, 0x60], 0x50);
+    kernel.config.set([0x01, 0x00, 3, 0, 3], 0x60);
+    kernel.faulted = true;
+    const asleep = { code: 'ERR_VFIO_DEVICE_ASLEEP', details: { memoryDecoding: true, powerState: 3 } };
+    expect(thrownBy(() => channel.checkAlive())).toMatchObject({
+      ...asleep,
+      remedy: expect.stringMatching(/^Set .* D0/),
+    });
+    kernel.config[0x64] = 0;
+    channel.checkAlive();
+    expect(kernel.log).toContain('remap window');
+  });
+
+  it('comes to an end where the capability list loops, and takes the device as one without power management', () => {
+    const { kernel, channel } = channelOf();
+    channel.window(0, 0, 16);
+    kernel.config[0x06] = 0x10;
+    kernel.config[0x34] = 0x50;
+    kernel.config.set([0x05, 0x50], 0x50);
+    kernel.faulted = true;
+    channel.checkAlive();
+    expect(kernel.log).toContain('remap window');
+  });
+
+  it('maps nothing afresh, and is alive, where the window that faulted was closed and decoding is on again', () => {
+    const { kernel, channel } = channelOf();
+    const window = channel.window(0, 0, 16);
+    kernel.config[4] = 0;
+    kernel.faulted = true;
+    window.close();
+    expect(code(() => channel.checkAlive())).toBe('ERR_VFIO_DEVICE_ASLEEP');
+    kernel.config[4] = 2;
+    channel.checkAlive();
+    expect(kernel.log).not.toContain('remap window');
+  });
+
+  it('says what the kernel answered where a window cannot be mapped afresh, and tries again at the next check', () => {
+    const { kernel, channel } = channelOf({ remap: -Errno.ENOMEM });
+    channel.window(0, 0, 16);
+    kernel.faulted = true;
+    for (let time = 0; time < 2; time++) {
+      const error = thrownBy(() => channel.checkAlive());
+      expect(error).toMatchObject({ code: 'ERR_VFIO_NO_MEMORY', errnoName: 'ENOMEM', syscall: 'mmap' });
+    }
+    expect(kernel.faulted).toBe(true);
   });
 
   it('knows a device as gone when its descriptor answers ENODEV', () => {

@@ -11,12 +11,12 @@ import { Ioctl } from '../uapi/constants.js';
 import { type DecodedRegion, decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../uapi/replies.js';
 import { decode, encode } from '../uapi/struct.js';
 import { structs } from '../uapi/structs.js';
+import { COMMAND, checkDecoding, goneAfterTouch } from './decoding.js';
 import { type DeviceChannel, type DeviceInfo, IrqIndex, type IrqInfo, type IrqRequest, RegionIndex } from './device.js';
 import { disableIrq, encodeIrqRequest } from './irq-set.js';
 import { mappableSpan } from './mappable-span.js';
 
-/** The command register of PCI configuration space, and its bus master bit. Source: PCI Local Bus Specification 3.0, 6.2.2. */
-const COMMAND = 4;
+/** A bit of the command register. Source: PCI Local Bus Specification 3.0, 6.2.2. */
 const BUS_MASTER = 1 << 2;
 /** Regions stand at index * 2^40 in the descriptor ([DEV-5]). */
 const regionOffset = (index: number): number => index * 2 ** 40;
@@ -50,6 +50,7 @@ export class KernelChannel implements DeviceChannel {
   private readonly irqsOn = new Set<number>();
   private readonly exits: number[] = [];
   private known: DeviceInfo | undefined;
+  /** A window faulted that is closed by now. */
   private faulted = false;
   private shut = false;
   private running: Promise<unknown> | undefined;
@@ -195,17 +196,17 @@ export class KernelChannel implements DeviceChannel {
   }
 
   checkAlive(): void {
-    if (!this.faulted) {
-      for (const mapping of this.mappings.keys()) this.faulted ||= mapping.faulted;
-    }
-    if (this.faulted) {
-      throw new VfioError(
-        'ERR_VFIO_DEVICE_GONE',
-        `${this.address} did not answer an access to its registers: it is gone, asleep, or its memory decoding is off.`,
-        { details: { address: this.address } },
-      );
-    }
     this.call('VFIO_DEVICE_GET_INFO', encode(structs.vfio_device_info));
+    const dead = [...this.mappings.keys()].filter((mapping) => mapping.faulted);
+    if (dead.length === 0 && !this.faulted) return;
+    const { address, system, fd } = this;
+    const config = regionOffset(RegionIndex.CONFIG);
+    if (this.info().pci) checkDecoding(address, (at, into) => system.pread(fd, into, config + at));
+    else throw goneAfterTouch(address);
+    for (const mapping of dead) {
+      check(mapping.remap(), { what: `mapping registers of ${address} afresh`, syscall: 'mmap', details: { address } });
+    }
+    this.faulted = false;
   }
 
   // What follows is for the device's close, one method a phase. None of it throws: closing the descriptor does the same in the

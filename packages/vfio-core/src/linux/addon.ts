@@ -36,6 +36,7 @@ export interface Addon {
   mapFile(fd: number, offset: number, length: number): MapResult;
   unmap(handle: number): void;
   faulted(handle: number): boolean;
+  remap(handle: number): number;
   addressOf(bytes: Uint8Array): bigint;
   watch(fd: number, onCount: (count: number) => void): number;
   watchRef(handle: number): void;

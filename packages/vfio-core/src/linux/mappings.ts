@@ -1,5 +1,6 @@
 /** The two kinds of mapping, over the addon's. */
 
+import { Errno } from '../errors/errno.js';
 import { VfioError } from '../errors/error.js';
 import type { RegisterWindow } from '../seam/register-window.js';
 import type { DeviceMapping, MemoryMapping } from '../seam/system-calls.js';
@@ -71,6 +72,10 @@ export class LinuxDeviceMemory implements DeviceMapping {
 
   get faulted(): boolean {
     return this.handle < 0 ? this.faultedBefore : this.addon.faulted(this.handle);
+  }
+
+  remap(): number {
+    return this.handle < 0 ? -Errno.EINVAL : this.addon.remap(this.handle);
   }
 
   unmap(): void {

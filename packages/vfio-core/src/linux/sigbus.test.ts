@@ -105,6 +105,40 @@ describeLinux('a touch of a mapping behind which nothing is any more', () => {
     });
   });
 
+  it('is undone at the same address, and leaves no more maps than before', async () => {
+    const ended = await runProgram(`
+      const fd = file('bar', 3 * 4096);
+      const bar = system.mapDevice(fd, 4096, 8192, 3);
+      const maps = () => fs.readFileSync('/proc/self/maps', 'utf8').split('\\n').filter((line) => line.includes('/bar')).join();
+      const before = maps();
+      const seen = new Set();
+      for (let round = 0; round < 20; round++) {
+        system.truncate(fd, 4096);
+        seen.add([bar.window.read32(4096), bar.faulted].join());
+        system.truncate(fd, 3 * 4096);
+        system.pwrite(fd, Uint8Array.of(round, 1), 2 * 4096);
+        if (bar.remap() !== 0 || bar.faulted || bar.window.read16(4096) !== 256 + round) console.log('round', round);
+      }
+      bar.window.write8(5, 9);
+      const back = new Uint8Array(1);
+      system.pread(fd, back, 4096 + 5);
+      console.log([...seen].join(' '), maps() === before, back[0]);
+      bar.unmap();
+      console.log(maps() === '');`);
+    expect(ended).toMatchObject({ status: 0, stdout: '4294967295,true true 9\ntrue\n', stderr: '' });
+  });
+
+  it('stays as it is where the device can no longer be mapped: all-ones, and marked', async () => {
+    const ended = await runProgram(`
+      const fd = file('bar', 4096);
+      const bar = system.mapDevice(fd, 0, 4096, 3);
+      system.truncate(fd, 0);
+      console.log(bar.window.read32(0), bar.faulted);
+      system.close(fd);
+      console.log(bar.remap(), bar.window.read32(0), bar.faulted);`);
+    expect(ended).toMatchObject({ status: 0, stdout: '4294967295 true\n-9 4294967295 true\n', stderr: '' });
+  });
+
   it('is answered for more mappings than the first block of the table holds', async () => {
     const ended = await runProgram(`
       const fd = file('bar', 4096);

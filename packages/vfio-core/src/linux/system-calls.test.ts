@@ -4,10 +4,30 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OpenFlag, Protection } from '../seam/system-calls.js';
 import { describeLinux, hasAddon } from '../testing/describe-linux.js';
+import { describeDeviceMapping } from '../testing/device-mapping-contract.js';
 import { describeSystemCalls } from '../testing/system-calls-contract.js';
 import { linux } from './index.js';
 
 describeSystemCalls('Linux', () => (hasAddon ? linux() : undefined));
+
+/** A file that is cut short raises SIGBUS as a device does that sleeps. Its pages begin one page in. */
+describeDeviceMapping('Linux', () => {
+  if (!hasAddon) return undefined;
+  const system = linux();
+  const page = system.pageSize;
+  const fd = system.memfd('sleeper');
+  const wake = () => {
+    system.truncate(fd, 3 * page);
+    system.pwrite(fd, Uint8Array.of(0x44, 0x33, 0x22, 0x11), page);
+    system.pwrite(fd, Uint8Array.of(0x88, 0x77, 0x66, 0x55), 2 * page);
+  };
+  wake();
+  return {
+    ...{ system, fd, offset: page, wake, first: 0x11223344, second: 0x55667788 },
+    sleep: () => system.truncate(fd, page),
+    end: () => system.close(fd),
+  };
+});
 
 describe('small files of Linux, without the addon', () => {
   it('are read, written, listed, told apart and removed', () => {

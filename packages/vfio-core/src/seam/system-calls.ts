@@ -58,6 +58,12 @@ export interface DeviceMapping {
    * The touched page reads all-ones from then on, and stores to it go nowhere.
    */
   readonly faulted: boolean;
+  /**
+   * Maps the same part again at the same address and takes the mark away: {@link window} and its parts reach the device again.
+   * Whether the device answers is not asked; the next touch may fault, and mark, anew. The descriptor must still be open.
+   * @returns 0; -22 after {@link unmap}; else what mmap(2) answers, and then pages and mark are as before
+   */
+  remap(): number;
   /** Detaches the window and unmaps. Idempotent. */
   unmap(): void;
 }

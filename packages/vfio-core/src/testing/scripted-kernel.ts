@@ -27,6 +27,8 @@ export interface Script {
   readonly ioctls?: Partial<Record<IoctlName, Answer>>;
   /** What mapping part of a region answers. */
   readonly mapDevice?: number;
+  /** What mapping a window afresh answers. */
+  readonly remap?: number;
   /** What a group's flags are. */
   readonly groupFlags?: number;
   readonly memfd?: number;
@@ -163,6 +165,12 @@ export class ScriptedKernel {
       length,
       get faulted() {
         return kernel.faulted;
+      },
+      remap: () => {
+        this.log.push('remap window');
+        if (this.script.remap !== undefined) return this.script.remap;
+        kernel.faulted = false;
+        return 0;
       },
       unmap: () => {
         if (!mapped) return;

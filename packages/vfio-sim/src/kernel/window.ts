@@ -3,13 +3,14 @@
 import { type DeviceMapping, type RegisterWindow, VfioError } from 'vfio-core';
 import { type DeviceMemory, PAGE } from './address-space.js';
 import type { DeviceFile } from './device.js';
+import { EINVAL } from './errno.js';
 
 /** A mapping of a part of a BAR. Holds the device file open, as a real one does ([DEV-26]). */
 export class ModelMapping implements DeviceMapping, DeviceMemory {
   readonly window: RegisterWindow;
   readonly address: bigint;
   open = true;
-  /** Pages that a touch found dead; they stay so ([DEV-27]). */
+  /** Pages that a touch found dead; they stay so until they are mapped again ([DEV-27]). */
   private dead: Set<number> | undefined;
 
   constructor(
@@ -27,6 +28,12 @@ export class ModelMapping implements DeviceMapping, DeviceMemory {
 
   get faulted(): boolean {
     return this.dead !== undefined;
+  }
+
+  remap(): number {
+    if (!this.open) return -EINVAL;
+    this.dead = undefined;
+    return 0;
   }
 
   unmap(): void {
