@@ -41,7 +41,7 @@ const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
     ...(name === 'no-remapping' ? [{ pattern: /No interrupt remapping support/, reason: '[T1-2] what it says' }] : []),
     {
       pattern:
-        /nvme nvme\d+: (failed to mark controller (CONNECTING|live state)|Removing after probe failure status: -(16|19)|Device not ready; aborting initialisation, CSTS=0x0)/,
+        /nvme nvme\d+: (failed to mark controller|ctrl state \d is not RESETTING|Removing after probe failure|Device not ready; aborting)/,
       reason: "[GRP-7] [LIFE-3] a controller is taken from the host's driver while that still starts it",
     },
     {
