@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Nvme } from 'vfio-drivers-example';
 import { interrupts } from 'vfio-irq';
@@ -15,6 +15,8 @@ const [shared, neighbour] = ['0000:02:00.0', '0000:02:00.1'];
 const disk = '0000:03:00.0';
 const leaving = '0000:04:00.0';
 const nobody = 65534;
+/** What edu's register 0 reads. */
+const identification = 0x010000ed;
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
@@ -59,6 +61,13 @@ if (run === 'noiommu') {
     check(/CAP_SYS_RAWIO|root/.test(error?.message ?? ''), error?.message ?? '');
   });
 }
+
+/** Address range and protection of every mapping of a device's region in this process. */
+const mapsOfDevices = (): string[] =>
+  readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('vfio-device'))
+    .map((line) => line.split(' ').slice(0, 2).join(' '));
 
 function group(address: string): { readonly path: string } {
   const { iommuGroup } = findDevice(address);
@@ -115,6 +124,41 @@ if (run === 'iommu') {
     holder.stdin.end('done\n');
     await gone;
     (await PciDevice.open(edu)).close();
+  });
+
+  test('[CFG-27] registers touched while memory decoding is off read all-ones, and work again once it is on', async () => {
+    bind(edu);
+    const device = await PciDevice.open(edu);
+    // All 256 pages, of which a fault replaces one: the mapping is in pieces then.
+    const window = device.bar(0).window(0, undefined, { access: 'mapped' });
+    const part = window.window(0, 4);
+    const pieces = new Set<number>();
+    same([window.read32(0), part.read32(0)], [identification, identification], 'before');
+    device.checkAlive();
+    const before = mapsOfDevices();
+    for (let round = 0; round < 20; round++) {
+      device.memoryDecoding.disable();
+      same([window.read32(0), part.read32(0)], [0xffff_ffff, 0xffff_ffff], `round ${round}, decoding off`);
+      window.read32(0x80000);
+      pieces.add(mapsOfDevices().length);
+      const { message, details } = await refused('ERR_VFIO_DEVICE_ASLEEP', () => device.checkAlive());
+      check(message.includes('memory decoding is off') && message.includes('bit 1 of the command register'), message);
+      same(details?.memoryDecoding, false, 'memoryDecoding of the details');
+      device.memoryDecoding.enable();
+      same(window.read32(0), 0xffff_ffff, `round ${round}, decoding on and not checked yet`);
+      device.checkAlive();
+      same([window.read32(0), part.read32(0)], [identification, identification], `round ${round}, checked`);
+      window.write32(4, round);
+      same(window.read32(4), ~round >>> 0, `round ${round}, the inverted value`);
+    }
+    same([...pieces], [2], 'pieces of the mapping around the two pages that were touched');
+    same(mapsOfDevices(), before, 'mappings of devices');
+    device.memoryDecoding.disable();
+    device.checkAlive();
+    device.memoryDecoding.enable();
+    same(window.read32(0), identification, 'without a touch in between');
+    device.close();
+    same([window.read32(0), mapsOfDevices()], [0xffff_ffff, []], 'after close');
   });
 
   test('wrong transfers and freed buffers are refused before the controller is told', async () => {
