@@ -82,7 +82,8 @@ async function refused(code: string, work: () => Promise<unknown>): Promise<Vfio
 
 const container: Answers = { VFIO_GET_API_VERSION: 0, VFIO_CHECK_EXTENSION: 1 };
 const group: Answers = { ...container, VFIO_GROUP_GET_STATUS: 0, VFIO_GROUP_SET_CONTAINER: 0 };
-const opened: Answers = { ...group, VFIO_SET_IOMMU: 0, VFIO_IOMMU_GET_INFO: 0, VFIO_GROUP_GET_DEVICE_FD: 0 };
+const space: Answers = { ...group, VFIO_SET_IOMMU: 0, VFIO_IOMMU_GET_INFO: 0 };
+const opened: Answers = { ...space, VFIO_GROUP_GET_DEVICE_FD: 0 };
 
 describeLinux('what a refusal leaves in a process of this machine', () => {
   it('sees a descriptor and a mapping that are left', () => {
@@ -121,6 +122,7 @@ describeLinux('what a refusal leaves in a process of this machine', () => {
     ['the container', {}, 'VFIO_GET_API_VERSION', 'ERR_VFIO_NOT_SUPPORTED'],
     ['the group', container, 'VFIO_GROUP_GET_STATUS', 'ERR_VFIO_NOT_SUPPORTED'],
     ['the IOMMU', group, 'VFIO_SET_IOMMU', 'ERR_VFIO_NOT_SUPPORTED'],
+    ['the device', space, 'VFIO_GROUP_GET_DEVICE_FD', 'ERR_VFIO_NOT_SUPPORTED'],
   ])('nothing, where %s refuses with all before it open', async (_what, answers, request, code) => {
     const error = await refused(code, () => openDevice(address, { backend: machine(answers) }));
     expect(error).toMatchObject({ errnoName: 'ENOTTY', request });
