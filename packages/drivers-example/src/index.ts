@@ -3,6 +3,7 @@
 export { EDU, Edu, type EduOptions } from './edu/edu.js';
 export { Admin } from './nvme/admin.js';
 export {
+  type AddressHalves,
   AdminOpcode,
   Cns,
   command,
@@ -11,6 +12,7 @@ export {
   Feature,
   IoOpcode,
   identify,
+  type QueuePlace,
 } from './nvme/commands.js';
 export { Nvme } from './nvme/controller.js';
 export {

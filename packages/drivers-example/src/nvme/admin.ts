@@ -32,6 +32,7 @@ export const halvesOf = (buffer: DmaBuffer, offset = 0) => ({ low: buffer.low(of
  * where it does not answer; in the second case it was stopped before, so that nothing can be written any more.
  */
 export class Admin {
+  /** @internal */
   constructor(
     private readonly awaited: AwaitedQueue,
     private readonly dma: DmaSpace,

@@ -75,7 +75,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
   private stop: Error | undefined;
   private released: Promise<void> | undefined;
 
-  /** Made by {@link Nvme.createQueuePair} and {@link QueuePair.attach}. */
+  /** @internal Made by {@link Nvme.createQueuePair} and {@link QueuePair.attach}. */
   constructor(parts: QueueParts) {
     const { submission, completion, position = { tail: 0, head: 0, phase: 1 } } = parts;
     this.parts = parts;
@@ -254,7 +254,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.stop = reason;
   }
 
-  /** Memory and identity, for whoever releases it. */
+  /** @internal Memory and identity, for whoever releases it. */
   get resources(): QueueParts {
     return this.parts;
   }
