@@ -47,6 +47,7 @@ export type {
   Iova,
   PhysicalAddress,
 } from './memory/dma.js';
+export { isImmovable } from './memory/immovable.js';
 export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';
 export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';

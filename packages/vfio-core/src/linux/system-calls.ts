@@ -1,5 +1,6 @@
 /** The system calls of Linux, through the addon. */
 
+import { isImmovable } from '../memory/immovable.js';
 import type {
   DeviceMapping,
   EventWatch,
@@ -14,7 +15,6 @@ import type {
 import { type Addon, loadAddon } from './addon.js';
 import { LinuxDeviceMemory, LinuxMemory, mapped } from './mappings.js';
 import * as files from './small-files.js';
-import { isImmovable } from './wasm-memory.js';
 
 const EINVAL = 22;
 /** A blocked thread looks this often (ms) whether it is to end: `worker.terminate()` cannot interrupt a system call. */

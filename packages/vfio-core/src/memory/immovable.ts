@@ -2,7 +2,10 @@
 
 const pageOfWebAssembly = 65536;
 
-/** Whether this is the memory of a `WebAssembly.Memory`, which neither moves nor ends before its buffer does. */
+/**
+ * Whether this is the memory of a `WebAssembly.Memory`, which neither moves nor ends before its buffer does. For backends: the only
+ * memory that the program brings along and that `SystemCalls.addressOf` may give an address.
+ */
 export function isImmovable(buffer: ArrayBufferLike): boolean {
   const { byteLength } = buffer;
   // Resizable ones are page-aligned too, but give pages back when they shrink.
