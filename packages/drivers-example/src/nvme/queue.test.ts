@@ -177,6 +177,20 @@ describe('polling', () => {
     expect(seen).toEqual([1]);
     expect(c.writes.at(-2)).toEqual([c.headDoorbell, 2]);
   });
+
+  it('tells the controller in the next poll of a completion whose handler threw, also where nothing new came', () => {
+    const c = new ScriptedController();
+    c.queue.read(0, disk, 0, buffer(), 1);
+    c.queue.ring();
+    c.writes.length = 0;
+    c.complete(0);
+    const thrower = () => {
+      throw new Error('mine');
+    };
+    expect(() => c.queue.poll(thrower)).toThrow('mine');
+    expect(c.queue.poll(ignore)).toBe(0);
+    expect(c.writes).toEqual([[c.headDoorbell, 1]]);
+  });
 });
 
 describe('a command that does not come back', () => {

@@ -8,9 +8,10 @@
  * Nothing here allocates, makes a bigint, a closure or a promise per I/O, and registers are touched twice per batch.
  */
 
-import type { DmaBuffer, RegisterWindow, SystemCalls } from 'vfio-core';
+import type { DmaBuffer, SystemCalls } from 'vfio-core';
 import type { EventCounter } from 'vfio-irq';
 import { COMPLETION_WORDS, ENTRY_WORDS, IoOpcode } from './commands.js';
+import { Doorbells } from './doorbells.js';
 import { PrpLists } from './prp.js';
 import { busyOrFull, refusal, stopped, unknownNamespace } from './queue-errors.js';
 import type { CompletionHandler, QueueNamespace, QueueParts } from './queue-parts.js';
@@ -57,10 +58,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
   strays = 0;
 
   private readonly parts: QueueParts;
-  private readonly window: RegisterWindow;
-  private readonly barrier: () => void;
-  private readonly tailDoorbell: number;
-  private readonly headDoorbell: number;
+  private readonly doorbells: Doorbells;
   private readonly readOnly: boolean;
   private readonly entries: Uint32Array;
   private readonly completions: Uint32Array;
@@ -68,7 +66,6 @@ export class QueuePair implements AsyncDisposable, Disposable {
   private readonly states: Uint8Array;
   private readonly watch: QueueWatch;
   private tail: number;
-  private rung: number;
   private head: number;
   private phase: number;
   private quiet = 0;
@@ -84,10 +81,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.maxTransfer = parts.maxTransfer;
     this.namespaces = parts.namespaces;
     this.interrupt = parts.interrupt;
-    this.window = parts.window;
-    this.barrier = parts.system.storeBarrier;
-    this.tailDoorbell = parts.tailDoorbell;
-    this.headDoorbell = parts.headDoorbell;
+    this.doorbells = new Doorbells(parts, position.tail, position.head);
     this.readOnly = parts.readOnly;
     this.entries = words(submission, parts.depth * ENTRY_WORDS);
     this.completions = words(completion, parts.depth * COMPLETION_WORDS);
@@ -95,7 +89,6 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.states = new Uint8Array(parts.depth);
     this.watch = new QueueWatch(parts, this.states);
     this.tail = position.tail;
-    this.rung = position.tail;
     this.head = position.head;
     this.phase = position.phase;
   }
@@ -163,16 +156,12 @@ export class QueuePair implements AsyncDisposable, Disposable {
 
   /** Tells the controller of the commands put in since the last time. {@link poll} does it at its end. */
   ring(): void {
-    if (this.tail === this.rung) return;
-    this.rung = this.tail;
-    // The commands must be in memory before the controller is told of them.
-    this.barrier();
-    this.window.write32(this.tailDoorbell, this.tail);
+    this.doorbells.ring(this.tail, this.head);
   }
 
   /**
-   * Takes completions, calling `handler` for each, then rings the doorbells once: the completion queue's first, since a
-   * controller that gets new commands before it hears of free entries can overfill the completion queue.
+   * Takes completions, calling `handler` for each, then rings the doorbells once. What `handler` throws ends the poll after
+   * this completion; the next poll goes on behind it.
    *
    * Make the handler once, outside of the loop. It may submit again, into the slot it was called for.
    *
@@ -211,7 +200,6 @@ export class QueuePair implements AsyncDisposable, Disposable {
         this.strays++;
       }
     }
-    if (taken > 0) this.window.write32(this.headDoorbell, this.head);
     this.ring();
     this.quiet += taken > 0 ? 1 : EMPTY_POLL;
     if (this.quiet >= LOOK_AT) this.look();
@@ -237,7 +225,8 @@ export class QueuePair implements AsyncDisposable, Disposable {
    */
   share(): QueueTicket {
     if (this.stop !== undefined) throw stopped(this, this.stop);
-    if (this.inFlight > 0 || this.tail !== this.rung) throw refusal(this, 'commands are in flight');
+    if (this.inFlight > 0) throw refusal(this, 'commands are in flight');
+    this.ring();
     const ticket = shareQueue(this.parts, { tail: this.tail, head: this.head, phase: this.phase });
     this.handedOver = ticket.shared;
     this.stop = refusal(this, 'it was handed over to another thread');
