@@ -33,21 +33,25 @@ export function buildMachine(options: SimulationOptions): BuiltMachine {
   const noiommu = options.noiommu ?? false;
   const loaded = options.modules !== 'not loaded';
   const machine: Machine = {
-    kernel: new Kernel(options.kernel ?? '6.1'),
+    kernel: new Kernel(options.kernel ?? (options.iommufd ? '6.12' : '6.1')),
     log: new KernelLog(),
     time: new VirtualTime(),
     memory: new Memory(options.hugePages ?? 64),
     fds: new FdTable(options.openFiles ?? 1024),
-    rights: { ipcLock: false, sysRawio: true, sysAdmin: true, ...options.capabilities },
+    rights: { ipcLock: false, sysRawio: true, sysAdmin: true, sysResource: true, ...options.capabilities },
     parameters: parametersOf(options, noiommu),
     type1Loaded: loaded && !(typeof options.modules === 'object' && options.modules.vfio_iommu_type1 === 'not loaded'),
     iommu: iommuOf(options, noiommu),
     memlock: options.memlock ?? Number.POSITIVE_INFINITY,
     lockedBytes: 0,
+    userLockedBytes: 0,
+    pinnedBytes: 0,
+    iommufd: options.iommufd === 'container' ? 'container' : options.iommufd ? 'files' : undefined,
     vectorLimit: options.vectors ?? Number.POSITIVE_INFINITY,
     deviceMappings: new Set(),
     taint: 0,
   };
+  if (options.iommufd && !machine.kernel.since('6.2')) refuse(`kernel ${machine.kernel.release} has no iommufd`);
   const bus = new Bus(machine, machine.iommu !== undefined);
   fillBus(bus, options, loaded);
   if (loaded) bus.loadVfioPci();
@@ -78,6 +82,7 @@ function parametersOf({ modules }: SimulationOptions, noiommu: boolean): Paramet
       ids: '',
       ...given.vfio_pci,
     },
+    iommufd: { allow_unsafe_interrupts: false, ...given.iommufd },
   };
 }
 

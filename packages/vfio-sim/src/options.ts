@@ -37,6 +37,8 @@ export interface CapabilityOptions {
   readonly ipcLock?: boolean;
   /** CAP_SYS_RAWIO: no-IOMMU mode. */
   readonly sysRawio?: boolean;
+  /** CAP_SYS_RESOURCE: choosing who is charged for pages that an iommufd pins. */
+  readonly sysResource?: boolean;
   /** CAP_SYS_ADMIN: pagemap shows physical page numbers. */
   readonly sysAdmin?: boolean;
   /** The process may open the group nodes. */
@@ -55,7 +57,7 @@ export interface SimulationOptions {
   readonly devices?: Readonly<Record<string, DeviceOption>>;
   /** Groups by number: addresses of `devices`, or bystanders. */
   readonly groups?: Readonly<Record<number, readonly (string | BystanderOption)[]>>;
-  /** Which kernel answers; `6.1` by default. */
+  /** Which kernel answers; `6.1` by default, `6.12` with `iommufd`. */
   readonly kernel?: KernelVersion;
   /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
   readonly memlock?: number;
@@ -64,6 +66,11 @@ export interface SimulationOptions {
   readonly iommu?: boolean | Partial<IommuFacts>;
   /** No IOMMU, and no-IOMMU mode switched on: devices are bound without one. */
   readonly noiommu?: boolean;
+  /**
+   * The kernel has iommufd: `/dev/iommu` from 6.2, and `/dev/vfio/devices` from 6.6. With `container` it serves `/dev/vfio/vfio`
+   * too. None by default.
+   */
+  readonly iommufd?: boolean | 'container';
   /** Module parameters, or `not loaded`. */
   readonly modules?: ModuleOptions | 'not loaded';
   /** Pages of 2 MiB set aside; 64 by default. */

@@ -114,9 +114,10 @@ export class Simulation implements SystemCalls {
 
   /** What the IOMMU translates. */
   get mappings(): readonly IommuMapping[] {
-    return [...this.bus.groups.values()].flatMap(({ number, container }) =>
-      container?.model instanceof Type1 ? container.model.list.map((mapping) => ({ group: number, ...mapping })) : [],
-    );
+    return [...this.bus.groups.values()].flatMap(({ number, container, owner }) => {
+      const list = container?.model instanceof Type1 ? container.model.list : (owner?.hwpt?.list ?? []);
+      return list.map((mapping) => ({ group: number, ...mapping }));
+    });
   }
 
   /** Gives the process rights or takes them, as capset(2) does. What it has open stays open. */

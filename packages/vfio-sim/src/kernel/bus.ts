@@ -189,7 +189,7 @@ export class Bus {
     const { group } = slot;
     slot.unbinding = slot.signalled = false;
     if (slot.driver === 'vfio-pci') setPower(slot.function, 0);
-    slot.driver = undefined;
+    slot.driver = slot.vfioIndex = undefined;
     if (group?.noiommu) {
       this.groups.delete(group.number);
       group.members.length = 0;
@@ -242,13 +242,18 @@ export class Bus {
         machine.taint |= TAINT_USER;
         machine.log.add(`vfio-pci ${slot.address}: Adding kernel taint for vfio-noiommu group on device`);
       }
-    } else if (slot.group?.container !== undefined && driver !== 'pci-stub' && driver !== 'pcieport') {
+    } else if (
+      (slot.group?.container ?? slot.group?.owner) !== undefined &&
+      driver !== 'pci-stub' &&
+      driver !== 'pcieport'
+    ) {
       // The seed stopped the whole machine here ([GRP-10]).
       return -EBUSY;
     }
     slot.driver = driver;
     if (driver === 'vfio-pci') {
       slot.atBind = { ...machine.parameters.vfio_pci };
+      slot.vfioIndex = this.freeIndex();
       slot.idle();
     }
     return 0;
@@ -262,7 +267,15 @@ export class Bus {
     }
     group.members.push(slot);
     slot.group = group;
-    slot.function.domain = group.container?.model;
+    slot.function.domain = group.container?.model ?? group.owner?.hwpt;
+  }
+
+  /** The lowest number that no device of vfio-pci has. */
+  private freeIndex(): number {
+    const taken = new Set([...this.slots.values()].map(({ vfioIndex }) => vfioIndex));
+    let index = 0;
+    while (taken.has(index)) index++;
+    return index;
   }
 
   /** Group numbers only go up, so that a group that comes again has another one ([NOI-8]). */

@@ -6,7 +6,6 @@ import { addCapabilities, type UserArgument } from './argument.js';
 import { VirtualConfig } from './config/virtual-config.js';
 import { EAGAIN, EFAULT, EINVAL, ENOTTY } from './errno.js';
 import { OpenFile } from './fds.js';
-import type { GroupFile } from './group.js';
 import { hotReset, hotResetInfo } from './hot-reset.js';
 import { Interrupts, irqCount } from './irqs.js';
 import type { Machine } from './machine.js';
@@ -22,6 +21,12 @@ export const regionOf = (offset: number): number => Math.floor(offset / 2 ** 40)
 const REGIONS = 9;
 const IRQS = 5;
 const Region = { ROM: 6, CONFIG: 7, VGA: 8 } as const;
+
+/** What an open device keeps open: its group's file, for example. */
+export interface DeviceHolder {
+  hold(): void;
+  release(): void;
+}
 
 export class Device {
   readonly function: PciFunction;
@@ -56,12 +61,12 @@ export class Device {
     return (this.config.command & Command.memory) !== 0 && this.function.powerState < 3;
   }
 
-  openFile(group: GroupFile): OpenFile {
+  openFile(holder: DeviceHolder): OpenFile {
     this.users++;
-    group.hold();
+    holder.hold();
     return new DeviceFile(this, () => {
       if (--this.users === 0) this.disable();
-      group.release();
+      holder.release();
     });
   }
 
@@ -116,6 +121,10 @@ export class DeviceFile extends OpenFile {
     super();
   }
 
+  override get details(): string {
+    return this.device.slot.fdinfo;
+  }
+
   override ioctl(request: number, argument: UserArgument): number {
     switch (request) {
       case 0x3b6b:
@@ -132,6 +141,9 @@ export class DeviceFile extends OpenFile {
         return hotResetInfo(this.device, argument);
       case 0x3b71:
         return hotReset(this.device, argument);
+      case 0x3b76:
+        // BIND_IOMMUFD is for device files alone ([IFD-4]).
+        return this.device.machine.kernel.since('6.6') ? -EINVAL : -ENOTTY;
       default:
         return -ENOTTY;
     }

@@ -12,6 +12,11 @@ export abstract class OpenFile {
   access = 2;
   private references = 1;
 
+  /** What its fdinfo says beyond position and flags: whole lines. */
+  get details(): string {
+    return '';
+  }
+
   ioctl(_request: number, _argument: UserArgument): number {
     return -ENOTTY;
   }

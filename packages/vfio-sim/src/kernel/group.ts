@@ -5,7 +5,11 @@ import { type Container, ContainerFile } from './container.js';
 import type { Device } from './device.js';
 import { EBADF, EBADFD, EBUSY, EFAULT, EINVAL, EMFILE, ENODEV, ENOTTY, EPERM } from './errno.js';
 import { OpenFile } from './fds.js';
+import { BoundDevice, type GroupOwner } from './iommufd/bound-device.js';
+import { IommufdContext } from './iommufd/context.js';
+import { makeCompatible, makeNoiommu } from './iommufd/vfio-compat.js';
 import { type Machine, TASK } from './machine.js';
+import { NoIommu } from './noiommu.js';
 import type { DmaDomain, PciFunction } from './pci/function.js';
 import type { Slot } from './pci/slot.js';
 
@@ -16,6 +20,12 @@ export class Group {
   /** Every function of the IOMMU group, whatever its driver. */
   readonly members: Slot[] = [];
   container: Container | undefined;
+  /** An iommufd in the place of a container ([IFD-30]). */
+  iommufd: IommufdContext | undefined;
+  /** The iommufd that has the DMA of this group. */
+  owner: GroupOwner | undefined;
+  /** Members that are open by their device files; the group cannot be opened then ([IFD-5]). */
+  devicesBound = 0;
   /** The group file or a device of it is open ([GRP-2], [GRP-3]). */
   opened: GroupFile | undefined;
   /** Open devices. */
@@ -44,14 +54,15 @@ export class Group {
   }
 
   get viable(): boolean {
-    if (this.container !== undefined && this.machine.kernel.since('5.19')) return true;
-    return !this.claimed;
+    const { container, iommufd, owner } = this;
+    if (iommufd !== undefined || (container !== undefined && this.machine.kernel.since('5.19'))) return true;
+    return !this.claimed && owner === undefined;
   }
 
   open(): OpenFile | number {
     if (!this.exists) return -ENODEV;
     if (this.noiommu && !this.machine.rights.sysRawio) return -EPERM;
-    if (this.opened !== undefined) return -EBUSY;
+    if (this.opened !== undefined || this.devicesBound > 0) return -EBUSY;
     this.opened = new GroupFile(this, this.machine);
     return this.opened;
   }
@@ -66,9 +77,22 @@ export class Group {
     return status;
   }
 
+  /** An iommufd as container: it claims nothing yet ([IFD-35]). */
+  attachIommufd(context: IommufdContext): number {
+    const status = this.noiommu ? makeNoiommu(context) : makeCompatible(context);
+    if (status < 0) return status;
+    context.hold();
+    this.iommufd = context;
+    if (this.noiommu) this.setDomain(new NoIommu(this.machine));
+    return 0;
+  }
+
   detach(): void {
     this.container?.detach(this);
     this.container = undefined;
+    if (this.noiommu && this.iommufd !== undefined) this.setDomain(undefined);
+    this.iommufd?.release();
+    this.iommufd = undefined;
   }
 }
 
@@ -110,7 +134,7 @@ export class GroupFile extends OpenFile {
     if (view.getUint32(0, true) < 8) return -EINVAL;
     const { group } = this;
     if (this.machine.kernel.since('5.19') && group.members.length === 0) return -ENODEV;
-    view.setUint32(4, (group.viable ? VIABLE : 0) | (group.container ? CONTAINER_SET : 0), true);
+    view.setUint32(4, (group.viable ? VIABLE : 0) | (group.container || group.iommufd ? CONTAINER_SET : 0), true);
     return 0;
   }
 
@@ -123,10 +147,11 @@ export class GroupFile extends OpenFile {
     const modern = machine.kernel.since('6.0');
     if (!modern && fd < 0) return -EINVAL;
     if (modern && file === undefined) return -EBADF;
-    if (group.container !== undefined) return -EINVAL;
+    if (group.container !== undefined || group.iommufd !== undefined) return -EINVAL;
     const refused = group.noiommu && !machine.rights.sysRawio;
     if (!modern && refused) return -EPERM;
     if (file === undefined) return -EBADF;
+    if (file instanceof IommufdContext) return group.attachIommufd(file);
     if (!(file instanceof ContainerFile)) return machine.kernel.since('6.2') ? -EBADFD : -EINVAL;
     if (refused) return -EPERM;
     if (machine.kernel.since('5.19') && !group.noiommu && group.claimed) return -EPERM;
@@ -135,8 +160,8 @@ export class GroupFile extends OpenFile {
 
   private unsetContainer(): number {
     const { group } = this;
-    if (group.container === undefined) return -EINVAL;
-    if (group.devices.size > 0) return -EBUSY;
+    if (group.container === undefined && group.iommufd === undefined) return -EINVAL;
+    if (group.container !== undefined && group.devices.size > 0) return -EBUSY;
     group.detach();
     return 0;
   }
@@ -149,14 +174,14 @@ export class GroupFile extends OpenFile {
     if ((end < 0 ? bytes.length : end) >= 4096) return -EINVAL;
     const name = new TextDecoder().decode(bytes.subarray(0, end < 0 ? bytes.length : end));
     const slot = this.find(name);
-    const ready = group.container?.model !== undefined && group.viable;
+    const ready = group.iommufd !== undefined || (group.container?.model !== undefined && group.viable);
     const nameFirst = machine.kernel.since('6.0');
     if (nameFirst && typeof slot === 'number') return slot;
     if (!ready) return -EINVAL;
     if (group.noiommu && !machine.rights.sysRawio) return -EPERM;
     if (typeof slot === 'number') return slot;
     if (machine.fds.full && machine.kernel.since('5.19')) return -EMFILE;
-    const file = slot.openDevice(this);
+    const file = group.iommufd === undefined ? slot.openDevice(this) : this.openBound(slot, group.iommufd);
     if (typeof file === 'number') return file;
     if (group.noiommu) {
       machine.log.add(
@@ -164,6 +189,20 @@ export class GroupFile extends OpenFile {
       );
     }
     return machine.fds.add(file);
+  }
+
+  /** Opens a device by way of an iommufd; the first opening binds and attaches it. */
+  private openBound(slot: Slot, context: IommufdContext): OpenFile | number {
+    if (slot.device !== undefined || this.group.noiommu) {
+      if (this.group.noiommu && context.compatible !== undefined) return -EPERM;
+      return slot.openDevice(this);
+    }
+    const bound = BoundDevice.claim(context, this.machine, slot);
+    if (typeof bound === 'number') return bound;
+    const attached = context.compatible === undefined ? -ENODEV : bound.attach(context.compatible.id);
+    const file = attached < 0 ? attached : slot.openDevice(this, () => bound.unbind());
+    if (typeof file === 'number') bound.unbind();
+    return file;
   }
 
   /** The member of this name, or a negative errno ([GRP-26], [GRP-32]). */

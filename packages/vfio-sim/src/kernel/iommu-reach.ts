@@ -7,7 +7,7 @@ import type { Machine } from './machine.js';
 export type AddressRange = readonly [bigint, bigint];
 
 /** Intel's window for message-signalled interrupts: a write there is an interrupt ([T1-14]). */
-const MSI_WINDOW: AddressRange = [0xfee0_0000n, 0xfeef_ffffn];
+export const MSI_WINDOW: AddressRange = [0xfee0_0000n, 0xfeef_ffffn];
 
 /** Every size from 4 KiB up: what Intel's and AMD's drivers claimed ([T1-11]). */
 const ALL_SIZES = 0xffff_ffff_ffff_f000n;
@@ -23,6 +23,10 @@ export function pageSizes({ iommu, kernel }: Machine): bigint {
 
 /** The smallest of some page sizes. */
 export const smallest = (sizes: bigint): bigint => sizes & -sizes;
+
+/** The smallest page of the IOMMU, which may be below the processor's. */
+export const smallestHardwarePage = (machine: Machine): bigint =>
+  smallest(machine.iommu?.pageSizes ?? pageSizes(machine));
 
 /** First address that the IOMMU cannot translate. */
 export const topOf = ({ iommu }: Machine): bigint => 1n << BigInt(iommu?.addressBits ?? 48);

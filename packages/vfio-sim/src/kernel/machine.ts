@@ -15,6 +15,8 @@ export interface Rights {
   readonly sysRawio: boolean;
   /** CAP_SYS_ADMIN: pagemap shows physical page numbers. */
   readonly sysAdmin: boolean;
+  /** CAP_SYS_RESOURCE: choosing who is charged for pages that an iommufd pins. */
+  readonly sysResource: boolean;
 }
 
 /** Module parameters, as in /sys/module/NAME/parameters; they may change while the machine runs. */
@@ -30,6 +32,8 @@ export interface Parameters {
     /** `vendor:device[:subvendor:subdevice:class:mask]`, separated by commas. Not in sysfs. */
     ids: string;
   };
+  /** Only where the machine has iommufd. */
+  iommufd: { allow_unsafe_interrupts: boolean };
 }
 
 /** The machine's IOMMU. */
@@ -40,6 +44,8 @@ export interface IommuFacts {
   readonly interruptRemapping: boolean;
   /** It translates in two stages; none of Intel's does, as far as type1 sees. Default false. */
   readonly nesting?: boolean;
+  /** It notes which pages devices write, for iommufd. Default false. */
+  readonly dirtyTracking?: boolean;
   /** Bit n is set if it has pages of 2^n bytes. By default what Intel's driver says in this kernel. */
   readonly pageSizes?: bigint;
   /** First and last address of ranges that a device keeps for itself, by the device's address. */
@@ -63,6 +69,12 @@ export interface Machine {
   memlock: number;
   /** Bytes that the process has locked (VmLck). */
   lockedBytes: number;
+  /** Bytes that the user has locked, by way of an iommufd. */
+  userLockedBytes: number;
+  /** Bytes that are pinned by way of an iommufd (VmPin). */
+  pinnedBytes: number;
+  /** The kernel has iommufd: `files` beside the container, or serving `/dev/vfio/vfio` too. */
+  readonly iommufd: 'files' | 'container' | undefined;
   /** Interrupt vectors that one device can get. */
   readonly vectorLimit: number;
   /** Mapped BARs. */

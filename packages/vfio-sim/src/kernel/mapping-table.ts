@@ -1,11 +1,15 @@
-/** The mappings of a container, in the order of their device addresses. */
+/** Mappings in the order of their device addresses. */
 
 import type { Segment } from './address-space.js';
 
-export interface Mapping {
+/** What it takes to have a place in the table. */
+interface Placed {
   readonly iova: bigint;
   /** First address behind it. */
   readonly end: bigint;
+}
+
+export interface Mapping extends Placed {
   readonly flags: number;
   readonly pinned: readonly Segment[];
   /** Bytes counted as locked. */
@@ -16,35 +20,35 @@ export interface Mapping {
   dirty: bigint;
 }
 
-export class MappingTable {
-  private readonly mappings: Mapping[] = [];
-  private last: Mapping | undefined;
+export class MappingTable<M extends Placed = Mapping> {
+  private readonly mappings: M[] = [];
+  private last: M | undefined;
 
-  [Symbol.iterator](): IterableIterator<Mapping> {
+  [Symbol.iterator](): IterableIterator<M> {
     return this.mappings[Symbol.iterator]();
   }
 
   /** `mapping` overlaps no other. */
-  add(mapping: Mapping): void {
+  add(mapping: M): void {
     this.mappings.splice(this.placeFor(mapping.iova), 0, mapping);
   }
 
-  remove(mapping: Mapping): void {
+  remove(mapping: M): void {
     this.mappings.splice(this.mappings.indexOf(mapping), 1);
     this.last = undefined;
   }
 
-  overlapping(iova: bigint, end: bigint): Mapping[] {
-    const found: Mapping[] = [];
+  overlapping(iova: bigint, end: bigint): M[] {
+    const found: M[] = [];
     for (let index = Math.max(0, this.placeFor(iova) - 1); index < this.mappings.length; index++) {
-      const mapping = this.mappings[index] as Mapping;
+      const mapping = this.mappings[index] as M;
       if (mapping.iova >= end) break;
       if (mapping.end > iova) found.push(mapping);
     }
     return found;
   }
 
-  at(address: bigint): Mapping | undefined {
+  at(address: bigint): M | undefined {
     const { last } = this;
     if (last !== undefined && last.iova <= address && address < last.end) return last;
     const mapping = this.mappings[this.placeFor(address) - 1];
@@ -59,7 +63,7 @@ export class MappingTable {
     let high = this.mappings.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.mappings[middle] as Mapping).iova <= iova) low = middle + 1;
+      if ((this.mappings[middle] as M).iova <= iova) low = middle + 1;
       else high = middle;
     }
     return low;

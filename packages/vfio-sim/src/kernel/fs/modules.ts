@@ -25,6 +25,7 @@ export function modules(machine: Machine): Record<string, Node> {
   return {
     vfio: directory({ parameters: files(parameters.vfio) }),
     ...(type1Loaded && { vfio_iommu_type1: directory({ parameters: files(parameters.vfio_iommu_type1) }) }),
+    ...(machine.iommufd && { iommufd: directory({ parameters: files(parameters.iommufd) }) }),
     vfio_pci: directory({ parameters: files(parameters.vfio_pci) }),
     ...(kernel.since('5.15') && { vfio_pci_core: directory({}) }),
   };

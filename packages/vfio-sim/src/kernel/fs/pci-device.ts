@@ -1,6 +1,7 @@
 /** The folder of a PCI function in /sys. */
 
 import type { Bus } from '../bus.js';
+import type { Machine } from '../machine.js';
 import { resetAndRestore } from '../pci/saved-state.js';
 import type { Slot } from '../pci/slot.js';
 import { makeVirtualFunctions, virtualFunctionsOf } from '../pci/sriov.js';
@@ -9,7 +10,7 @@ import { action, type DirectoryNode, directory, link, setting, text } from './no
 
 const hex = (value: number, digits: number): string => `0x${value.toString(16).padStart(digits, '0')}`;
 
-export function deviceFolder(bus: Bus, slot: Slot): DirectoryNode {
+export function deviceFolder(machine: Machine, bus: Bus, slot: Slot): DirectoryNode {
   const { config } = slot.function;
   const word = (at: number) => text(() => `${hex(config.view.getUint16(at, true), 4)}\n`);
   return directory({
@@ -42,6 +43,10 @@ export function deviceFolder(bus: Bus, slot: Slot): DirectoryNode {
     ),
     iommu_group: () =>
       slot.group === undefined ? undefined : link(`../../../kernel/iommu_groups/${slot.group.number}`),
+    'vfio-dev': () =>
+      slot.vfioIndex === undefined || machine.iommufd === undefined
+        ? undefined
+        : directory({ [`vfio${slot.vfioIndex}`]: directory({}) }),
     sriov_totalvfs: () => (slot.virtualFunctions > 0 ? text(() => `${slot.virtualFunctions}\n`) : undefined),
     sriov_numvfs: () =>
       slot.virtualFunctions > 0

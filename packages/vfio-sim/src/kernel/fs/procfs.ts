@@ -23,7 +23,7 @@ export function procTree(machine: Machine): DirectoryNode {
     pagemap: { kind: 'file', mode: 0o400, open: () => new PagemapFile(machine) },
     fd: descriptors(machine, ({ path }) => link(path)),
     // All of this process's descriptors are close-on-exec.
-    fdinfo: descriptors(machine, ({ access }) => text(() => `pos:\t0\nflags:\t0200000${access}\n`)),
+    fdinfo: descriptors(machine, (file) => text(() => `pos:\t0\nflags:\t0200000${file.access}\n${file.details}`)),
     mounts: text(() => mounts.map(([from, at, type]) => `${from} ${at} ${type} ${options(type)} 0 0\n`).join('')),
     mountinfo: text(() =>
       mounts
@@ -64,15 +64,16 @@ export function procTree(machine: Machine): DirectoryNode {
   });
 
   function status(of: Machine): string {
-    const kib = Math.floor(of.lockedBytes / 1024);
+    const kib = (bytes: number) => String(Math.floor(bytes / 1024)).padStart(8);
     const flags: [boolean, number][] = [
       [rights.ipcLock, 14],
       [rights.sysRawio, 17],
       [rights.sysAdmin, 21],
+      [rights.sysResource, 24],
     ];
     const effective = flags.reduce((bits, [has, bit]) => (has ? bits | (1 << bit) : bits), 0);
     const mask = effective.toString(16).padStart(16, '0');
-    return `Name:\tnode\nPid:\t4242\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmLck:\t${String(kib).padStart(8)} kB\nCapEff:\t${mask}\n`;
+    return `Name:\tnode\nPid:\t4242\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmLck:\t${kib(of.lockedBytes)} kB\nVmPin:\t${kib(of.pinnedBytes)} kB\nCapEff:\t${mask}\n`;
   }
 }
 

@@ -6,8 +6,10 @@ import type { Bus } from '../bus.js';
 import { ContainerFile } from '../container.js';
 import { EACCES, EEXIST, EINVAL, EISDIR, ENOENT } from '../errno.js';
 import type { OpenFile } from '../fds.js';
+import { IommufdContext } from '../iommufd/context.js';
 import type { Machine } from '../machine.js';
 import { HUGE_PAGE } from '../memory.js';
+import { cdevsOf, devicesFolder } from './device-nodes.js';
 import {
   type CharacterNode,
   contents,
@@ -42,6 +44,7 @@ export class FileSystem {
       dev: directory({
         hugepages: new RamDirectory(memory, HUGE_PAGE),
         vga_arbiter: { kind: 'character device', mode: 0o660, open: () => new VgaArbiterFile(bus) },
+        iommu: () => (options.loaded && machine.iommufd !== undefined ? iommuNode(machine) : undefined),
         vfio: () => (options.loaded ? vfioFolder(machine, bus, options.openGroups) : undefined),
       }),
       run: new RamDirectory(memory, PAGE, { 'vfio-sdk': new RamDirectory(memory, PAGE) }),
@@ -123,13 +126,23 @@ export class FileSystem {
   }
 }
 
+const iommuNode = (machine: Machine): CharacterNode => ({
+  kind: 'character device',
+  mode: 0o660,
+  open: () => new IommufdContext('/dev/iommu', machine),
+});
+
 function vfioFolder(machine: Machine, bus: Bus, openGroups: boolean): DirectoryNode {
-  const names = () => ['vfio', ...nodeNames(bus)];
+  const devices = () => (cdevsOf(machine, bus).length > 0 ? ['devices'] : []);
+  const names = () => ['vfio', ...devices(), ...nodeNames(bus)];
+  const container = () =>
+    machine.iommufd === 'container' ? new IommufdContext('/dev/vfio/vfio', machine) : new ContainerFile(machine);
   return {
     kind: 'directory',
     names,
     get: (name) => {
-      if (name === 'vfio') return { kind: 'character device', mode: 0o666, open: () => new ContainerFile(machine) };
+      if (name === 'vfio') return { kind: 'character device', mode: 0o666, open: container };
+      if (name === 'devices' && devices().length > 0) return devicesFolder(machine, bus, openGroups);
       const group = [...bus.groups.values()].find((one) => one.node === name && one.exists);
       return group && { kind: 'character device', mode: 0o600, open: () => (openGroups ? group.open() : -EACCES) };
     },

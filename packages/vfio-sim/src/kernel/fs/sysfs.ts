@@ -7,6 +7,7 @@ import type { Machine } from '../machine.js';
 import { HUGE_PAGE } from '../memory.js';
 import { type DynamicId, idWritten } from '../pci/ids.js';
 import type { Slot } from '../pci/slot.js';
+import { cdevsOf } from './device-nodes.js';
 import { modules } from './modules.js';
 import { action, type DirectoryNode, directory, link, listing, type Node, setting, text } from './nodes.js';
 import { deviceFolder } from './pci-device.js';
@@ -26,7 +27,7 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
       }),
     }),
     devices: directory({
-      'pci0000:00': listing(addresses, (address) => deviceFolder(bus, bus.slots.get(address) as Slot)),
+      'pci0000:00': listing(addresses, (address) => deviceFolder(machine, bus, bus.slots.get(address) as Slot)),
       virtual: directory({
         vfio: listing(
           () => nodeNames(bus),
@@ -52,6 +53,12 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
         () => nodeNames(bus),
         (name) => link(`../../devices/virtual/vfio/${name}`),
       ),
+      'vfio-dev': () =>
+        machine.iommufd &&
+        listing(
+          () => cdevsOf(machine, bus).map(({ vfioIndex }) => `vfio${vfioIndex}`),
+          (name) => link(`../../devices/pci0000:00/${withCdev(bus, name)}/vfio-dev/${name}`),
+        ),
       nvme: directory({}),
       block: directory({}),
     }),
@@ -61,6 +68,9 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
 /** Names of the group nodes, as below /dev/vfio. */
 export const nodeNames = (bus: Bus): string[] =>
   [...bus.groups.values()].filter((group) => group.exists).map((group) => group.node);
+
+const withCdev = (bus: Bus, name: string): string | undefined =>
+  [...bus.slots.values()].find(({ vfioIndex }) => `vfio${vfioIndex}` === name)?.address;
 
 function withSlot(bus: Bus, written: string, act: (slot: Slot) => number): number {
   const slot = bus.slots.get(written.trim());

@@ -1,10 +1,10 @@
 /** A function in the machine: what it is, which driver has it, which group it is in. */
 
-import { Device } from '../device.js';
+import { Device, type DeviceHolder } from '../device.js';
 import { EAGAIN, EINVAL } from '../errno.js';
 import type { EventFd } from '../eventfd.js';
 import type { OpenFile } from '../fds.js';
-import type { Group, GroupFile } from '../group.js';
+import type { Group } from '../group.js';
 import type { Machine, Parameters } from '../machine.js';
 import type { PciFunction } from './function.js';
 import { resetAndRestore, setPower } from './saved-state.js';
@@ -35,6 +35,8 @@ export class Slot {
   physical: Slot | undefined;
   /** Other functions on its bus. */
   neighbours: () => Slot[] = () => [];
+  /** X of `/dev/vfio/devices/vfioX`, while vfio-pci has it. */
+  vfioIndex: number | undefined;
   /** The parameters of vfio-pci when it took this function. */
   atBind: Parameters['vfio_pci'] | undefined;
   /** The parameters of vfio-pci as they count for this function ([LIFE-16]). */
@@ -89,13 +91,24 @@ export class Slot {
     return this.driver === 'vfio-pci' && !(this.unbinding && this.machine.kernel.since('6.6'));
   }
 
-  /** GET_DEVICE_FD: opens the device, or opens it once more ([GRP-30]). */
-  openDevice(group: GroupFile): OpenFile | number {
+  /** What fdinfo says of a descriptor of this device ([IFD-41]). */
+  get fdinfo(): string {
+    return this.machine.kernel.since('7.2') ? `vfio-device-syspath: /sys/devices/pci0000:00/${this.address}\n` : '';
+  }
+
+  /**
+   * GET_DEVICE_FD: opens the device, or opens it once more ([GRP-30]). `onClosed` runs after the last close, where this is the
+   * first opening.
+   */
+  openDevice(holder: DeviceHolder, onClosed?: () => void): OpenFile | number {
     if (this.group === undefined) return -EINVAL;
     if (this.device === undefined && this.locked && this.resettable && this.machine.kernel.since('4.14'))
       return -EAGAIN;
-    this.device ??= new Device(this, this.machine, () => this.closed());
-    return this.device.openFile(group);
+    this.device ??= new Device(this, this.machine, () => {
+      onClosed?.();
+      this.closed();
+    });
+    return this.device.openFile(holder);
   }
 
   /** A function that vfio-pci has and nobody uses sleeps, unless the parameter says otherwise ([LIFE-5]). */
