@@ -37,6 +37,11 @@ export const Cns = { namespace: 0x00, controller: 0x01, activeNamespaces: 0x02 }
 /** Features. Source: section 5.21.1. */
 export const Feature = { numberOfQueues: 0x07 } as const;
 
+/** Blocks that one read or write moves at most: NLB has 16 bits, and is 0's based. Sources: sections 6.9, 6.15. */
+export const MOST_BLOCKS = 65_536;
+/** Bytes of the smallest block. Source: section 5.15.2.1, LBADS. */
+export const SMALLEST_BLOCK = 512;
+
 /** Means "every namespace" as a namespace id. Source: section 6.1. */
 export const ALL_NAMESPACES = 0xffffffff;
 

@@ -1,6 +1,7 @@
 /** A namespace: a disk, in blocks. The convenient calls; those without a promise per I/O are in queue.ts. */
 
 import { type DmaBuffer, type DmaSpace, VfioError } from 'vfio-core';
+import { SMALLEST_BLOCK } from './commands.js';
 import type { NamespaceData } from './identify.js';
 import type { AwaitedQueue, Job } from './promises.js';
 import type { QueuePair } from './queue.js';
@@ -194,7 +195,7 @@ export class Namespace implements QueueNamespace {
 function problemOf({ metadataBytes, blockSize }: NamespaceData): string | undefined {
   if (metadataBytes > 0) return `its format has ${metadataBytes} bytes of metadata with each block`;
   // Source: section 5.15.2.1, LBADS: less than 9 is not supported.
-  if (blockSize < 512) return `its format has blocks of ${blockSize} bytes`;
+  if (blockSize < SMALLEST_BLOCK) return `its format has blocks of ${blockSize} bytes`;
   return undefined;
 }
 

@@ -89,4 +89,10 @@ describe('PRP lists', () => {
     expect(listBytes(512, PAGE)).toBe(8);
     expect(listBytes(largestTransfer(PAGE), PAGE)).toBe(PAGE);
   });
+
+  it('hold no more than 65536 of the smallest blocks on controllers of large pages', () => {
+    expect(largestTransfer(4096)).toBe(2 << 20);
+    expect(largestTransfer(16_384)).toBe(32 << 20);
+    expect(largestTransfer(65_536)).toBe(32 << 20);
+  });
 });

@@ -8,6 +8,7 @@
  */
 
 import type { DmaBuffer } from 'vfio-core';
+import { MOST_BLOCKS, SMALLEST_BLOCK } from './commands.js';
 
 /** Bytes of a PRP entry. */
 export const PRP_BYTES = 8;
@@ -21,8 +22,12 @@ export function listBytes(maxTransfer: number, pageSize: number): number {
   return Math.min(pageSize, 2 ** Math.ceil(Math.log2(Math.max(needed, PRP_BYTES))));
 }
 
-/** The largest transfer whose list fits into one page, whatever the offset of its first byte. */
-export const largestTransfer = (pageSize: number): number => (pageSize / PRP_BYTES) * pageSize;
+/**
+ * The largest transfer, bytes: its list fits into one page, whatever the offset of its first byte, and a command can say how
+ * many blocks it has, whatever their size.
+ */
+export const largestTransfer = (pageSize: number): number =>
+  Math.min((pageSize / PRP_BYTES) * pageSize, MOST_BLOCKS * SMALLEST_BLOCK);
 
 /** The PRP lists of all slots of a queue. */
 export class PrpLists {

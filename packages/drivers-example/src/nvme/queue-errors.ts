@@ -1,6 +1,7 @@
 /** Why a queue refused: words for the cases that the hot path only detects. */
 
 import { type DmaBuffer, isVfioError, VfioError } from 'vfio-core';
+import { MOST_BLOCKS } from './commands.js';
 import type { QueueNamespace } from './queue-parts.js';
 
 /** As much of a queue as the messages need. */
@@ -52,6 +53,7 @@ function reason(queue: Queue, { disk, lba, count, offset, buffer }: Transfer): s
     return `the length, ${bytes} bytes, is not a multiple of the block size, ${disk.blockSize}`;
   }
   if (!(count >= 1)) return 'at least one block has to move';
+  if (count > MOST_BLOCKS) return `${count} blocks are more than one command can name, ${MOST_BLOCKS}`;
   if (bytes > queue.maxTransfer) return `${bytes} bytes are more than one command moves, ${queue.maxTransfer}`;
   if (!(offset >= 0) || offset % 4 !== 0) return `the offset in the buffer, ${offset}, is not a multiple of 4`;
   if (offset + bytes > buffer.length)

@@ -72,6 +72,13 @@ describe('submitting', () => {
     expect(c.queue.inFlight).toBe(0);
   });
 
+  it('names 65536 blocks, the most that there are, as 65535', () => {
+    const c = new ScriptedController({ maxTransfer: 1 << 26 });
+    c.queue.read(0, disk, 0, new PlainBuffer(1 << 25, 0x1000n), 65536);
+    expect(c.entry(0)[12]).toBe(0xffff);
+    expect(() => c.queue.read(1, disk, 0, new PlainBuffer(1 << 26, 0x1000n), 65537)).toThrow('65536');
+  });
+
   it('refuses an offset that PRP1 cannot say, and a namespace it does not know', () => {
     const c = new ScriptedController();
     expect(() => c.queue.read(0, disk, 0, buffer(), 1, 2)).toThrow('not a multiple of 4');

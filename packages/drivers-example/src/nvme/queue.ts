@@ -281,7 +281,8 @@ export class QueuePair implements AsyncDisposable, Disposable {
     const bytes = count * disk.blockSize;
     const high = (lba / 0x1_0000_0000) | 0;
     if (
-      !(count >= 1 && (count | 0) === count && bytes <= this.maxTransfer) ||
+      // A whole number from 1 to 65536, in one comparison: NLB is 0's based and has 16 bits.
+      !(((count - 1) & 0xffff) === count - 1 && bytes <= this.maxTransfer) ||
       !(offset >= 0 && (offset & 3) === 0 && offset + bytes <= buffer.length) ||
       !((lba >>> 0) + high * 0x1_0000_0000 === lba && lba + count <= disk.blockCount) ||
       buffer.closed
