@@ -306,6 +306,28 @@ describe('queue pairs', () => {
   });
 });
 
+describe('calls that meet', () => {
+  it('are one shutdown when they are two: the controller says that it is done before it is disabled', async () => {
+    for (const twice of [() => nvme!.shutdown(), () => nvme![Symbol.asyncDispose]()]) {
+      host = machine();
+      await open();
+      const { model } = host.backend.device(ADDRESS);
+      const write = model.write!.bind(model);
+      const seen: string[] = [];
+      model.write = (bar, offset, width, value) => {
+        if (offset === 0x14 && ((value >>> 14) & 3) === 1) seen.push('shutdown asked for');
+        else if (offset === 0x14 && (value & 1) === 0)
+          seen.push(`disabled, SHST ${(model.read!(0, 0x1c, 4) >>> 2) & 3}`);
+        write(bar, offset, width, value);
+      };
+      await Promise.all([twice(), twice()]);
+      expect(seen.slice(0, 2)).toEqual(['shutdown asked for', 'disabled, SHST 2']);
+      expect(seen.filter((what) => what === 'shutdown asked for').length).toBe(1);
+      nvme!.close();
+    }
+  });
+});
+
 describe('bad controllers', () => {
   it('that are none are told by their class, and what was given is closed', async () => {
     const sim = simulation({ devices: { [ADDRESS]: edu() } });

@@ -17,6 +17,7 @@ import { largestTransfer } from './prp.js';
 import type { QueuePair } from './queue.js';
 import { ControllerQueues } from './queues.js';
 import { DOORBELLS, tailDoorbell } from './registers.js';
+import { Transitions } from './transitions.js';
 
 /** I/O queue pairs asked for: one for promises, the others for {@link Nvme.createQueuePair}. */
 const QUEUES = 64;
@@ -42,6 +43,7 @@ export class Nvme implements AsyncDisposable, Disposable {
   private interrupts: ControllerInterrupts | undefined;
   private failure: VfioError | undefined;
   private halting: Promise<void> | undefined;
+  private readonly transitions = new Transitions<'reset' | 'shutdown'>();
 
   /**
    * Opens a controller: by address, or on a device that is open already. The device is handed over: it closes with the
@@ -206,8 +208,13 @@ export class Nvme implements AsyncDisposable, Disposable {
   /**
    * Section 7.6.2: waits for what is in flight, deletes the queues, and tells the controller to write its caches out. Rejects
    * with `ERR_NVME_NOT_READY` where that does not end in time. Afterwards only {@link close} and {@link reset} are left to do.
+   * Who calls it while it runs waits for the same shutdown.
    */
   async shutdown(): Promise<void> {
+    await this.transitions.run('shutdown', () => this.finish());
+  }
+
+  private async finish(): Promise<void> {
     if (this.closed || this.failure !== undefined) return;
     await this.queues.finish();
     await this.hardware.shutdown(this.controller.shutdownMicroseconds);
