@@ -326,6 +326,24 @@ describe('calls that meet', () => {
       nvme!.close();
     }
   });
+
+  it('are one reset when they are two, and the controller works afterwards', async () => {
+    await open();
+    using buffer = nvme!.dma.allocate(4096);
+    await Promise.all([nvme!.reset(), nvme!.reset()]);
+    await nvme!.namespaces[0]!.read(0n, buffer);
+    expect(nvme!.failed).toBeUndefined();
+  });
+
+  it('follow each other when they differ: a shutdown during a reset shuts the new start down', async () => {
+    await open();
+    const resetting = nvme!.reset();
+    await Promise.all([resetting, nvme!.shutdown()]);
+    expect(nvme!.failed).toMatchObject({ summary: 'The controller was shut down.' });
+    await nvme!.reset();
+    using buffer = nvme!.dma.allocate(4096);
+    await nvme!.namespaces[0]!.read(0n, buffer);
+  });
 });
 
 describe('bad controllers', () => {

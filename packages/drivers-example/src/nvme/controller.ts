@@ -185,9 +185,13 @@ export class Nvme implements AsyncDisposable, Disposable {
   /**
    * Stops the controller and starts it anew, as after opening: what is in flight fails with `ERR_VFIO_CLOSED`, queue pairs of
    * {@link createQueuePair} are closed. This is also the way out of a time-out: before this resolves the controller was
-   * disabled, so buffers of lost commands are free.
+   * disabled, so buffers of lost commands are free. Who calls it while it runs waits for the same reset.
    */
   async reset(): Promise<void> {
+    await this.transitions.run('reset', () => this.restart());
+  }
+
+  private async restart(): Promise<void> {
     if (this.closed) throw this.closedError();
     this.halt(
       new VfioError('ERR_VFIO_CLOSED', 'The controller was reset.', { remedy: 'Make queues and commands anew.' }),
