@@ -335,6 +335,28 @@ describe('calls that meet', () => {
     expect(nvme!.failed).toBeUndefined();
   });
 
+  it('are told to wait for a reset that runs, those in flight and those that come meanwhile', async () => {
+    await open();
+    using buffer = nvme!.dma.allocate(4096);
+    const wait = { code: 'ERR_VFIO_CLOSED', remedy: expect.stringContaining('once reset() has resolved') };
+    host.faults.slow(5000);
+    const pending = expect(nvme!.namespaces[0]!.read(0n, buffer)).rejects.toMatchObject(wait);
+    const resetting = nvme!.reset();
+    host.faults.clear();
+    let resetDone = false;
+    void resetting.then(() => {
+      resetDone = true;
+    });
+    for (let turns = 0; !resetDone; turns++) {
+      await expect(nvme!.namespaces[0]!.read(0n, buffer)).rejects.toMatchObject(wait);
+      await expect(nvme!.createQueuePair({ depth: 2 })).rejects.toMatchObject(wait);
+      expect(() => nvme!.admin).toThrow(expect.objectContaining(wait));
+      await host.backend.sleep(0);
+    }
+    await pending;
+    await nvme!.namespaces[0]!.read(0n, buffer);
+  });
+
   it('follow each other when they differ: a shutdown during a reset shuts the new start down', async () => {
     await open();
     const resetting = nvme!.reset();

@@ -194,7 +194,9 @@ export class Nvme implements AsyncDisposable, Disposable {
   private async restart(): Promise<void> {
     if (this.closed) throw this.closedError();
     this.halt(
-      new VfioError('ERR_VFIO_CLOSED', 'The controller was reset.', { remedy: 'Make queues and commands anew.' }),
+      new VfioError('ERR_VFIO_CLOSED', 'The controller was reset.', {
+        remedy: 'Make queues and commands anew, once reset() has resolved.',
+      }),
     );
     await this.halting;
     if (this.closed) throw this.closedError();
@@ -289,6 +291,11 @@ export class Nvme implements AsyncDisposable, Disposable {
 
   private assertRunning(): void {
     if (this.closed) throw this.closedError();
+    if (this.transitions.current === 'reset') {
+      throw new VfioError('ERR_VFIO_CLOSED', 'The controller is being reset.', {
+        remedy: 'Try again once reset() has resolved.',
+      });
+    }
     const { failure } = this;
     if (failure === undefined) return;
     throw new VfioError(failure.code, `The controller was stopped: ${failure.summary}`, {

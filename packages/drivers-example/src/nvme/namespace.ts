@@ -73,6 +73,9 @@ export class Namespace implements QueueNamespace {
   /**
    * Reads whole blocks, from block `lba` on, into a buffer. Long reads are split into commands that run at the same time.
    *
+   * The block is a bigint, as the specification counts them: 64 bits. {@link QueuePair.read} takes a number instead, because a
+   * bigint per I/O is garbage per I/O.
+   *
    * Rejects with `ERR_NVME_ARGUMENT` (length, range), `ERR_VFIO_CLOSED` (buffer or controller), `ERR_NVME_STATUS`,
    * `ERR_NVME_TIMEOUT`, `ERR_NVME_FATAL`, `ERR_VFIO_DEVICE_GONE`. However it settles, the controller is done with the buffer.
    */

@@ -106,7 +106,8 @@ export class QueuePair implements AsyncDisposable, Disposable {
    * Puts a read into `slot`; {@link ring} or {@link poll} sends it. Source: section 6.9.
    *
    * @param namespace a namespace, or the id of one of {@link namespaces}
-   * @param lba first block
+   * @param lba first block: a number, up to 2^53 - 1, where {@link Namespace.read} takes a bigint. A bigint per I/O would be
+   * garbage per I/O, on the path that makes none.
    * @param buffer must stay open until the slot completes
    * @param blocks as many as fit by default; at most {@link maxTransfer} bytes
    * @param offset in the buffer, bytes, a multiple of 4
