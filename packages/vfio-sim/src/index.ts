@@ -1,6 +1,7 @@
-export type { Disk } from './disks/disk.js';
+export type { BlockSize, Disk } from './disks/disk.js';
 export { memoryDisk } from './disks/memory-disk.js';
 export type { DmaFault } from './kernel/log.js';
+export type { IommuFacts, Parameters } from './kernel/machine.js';
 export type { KernelVersion } from './kernel/version.js';
 export type {
   BarDescription,

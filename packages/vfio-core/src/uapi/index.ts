@@ -8,5 +8,14 @@ export {
   decodeType1Info,
   type Type1Info,
 } from './replies.js';
-export { decode, encode, type Field, type FieldKind, field, type Struct, type StructValues } from './struct.js';
+export {
+  decode,
+  encode,
+  type Field,
+  type FieldKind,
+  type FieldValueOf,
+  field,
+  type Struct,
+  type StructValues,
+} from './struct.js';
 export { type StructName, structs } from './structs.js';

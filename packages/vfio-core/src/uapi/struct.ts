@@ -24,13 +24,19 @@ export interface Struct {
   readonly fields: Readonly<Record<string, Field>>;
 }
 
-type Value<F> = F extends { readonly kind: 'u64' } ? bigint : F extends { readonly kind: FieldKind } ? number : never;
-type Plain<S extends Struct> = {
-  [K in keyof S['fields'] as S['fields'][K] extends { readonly kind: FieldKind } ? K : never]: Value<S['fields'][K]>;
-};
+/** The type of a field's value: bigint for 64 bits, number for fewer. */
+export type FieldValueOf<F> = F extends { readonly kind: 'u64' }
+  ? bigint
+  : F extends { readonly kind: FieldKind }
+    ? number
+    : never;
 
 /** What {@link decode} gives: the plain fields by name. */
-export type StructValues<S extends Struct> = Readonly<Plain<S>>;
+export type StructValues<S extends Struct> = {
+  readonly [K in keyof S['fields'] as S['fields'][K] extends { readonly kind: FieldKind } ? K : never]: FieldValueOf<
+    S['fields'][K]
+  >;
+};
 
 const bytesOf: Record<FieldKind, number> = { u8: 1, u16: 2, u32: 4, s32: 4, u64: 8 };
 
@@ -48,7 +54,7 @@ export const field = <const O extends number, const K extends FieldKind>(offset:
  */
 export function encode<S extends Struct>(
   struct: S,
-  values: Partial<Plain<S>> = {},
+  values: Partial<StructValues<S>> = {},
   length: number = struct.size,
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);

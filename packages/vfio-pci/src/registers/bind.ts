@@ -39,21 +39,21 @@ export interface RegisterBase<D extends RegisterDescription> {
   toString(): string;
 }
 
-interface ReadableRegister<W extends RegisterWidth, F extends Fields> {
+export interface ReadableRegister<W extends RegisterWidth, F extends Fields> {
   /** One read of the register's width. Unsigned; a bigint for 64 bits. */
   read(): RegisterValue<W>;
   /** One read, decoded: `{ BUSY: 0, MODE: 2 }`. */
   fields(): FieldValues<F>;
 }
 
-interface WritableRegister<W extends RegisterWidth, F extends Fields> {
+export interface WritableRegister<W extends RegisterWidth, F extends Fields> {
   /** One write of the register's width. Throws `ERR_VFIO_ARGUMENT` for a value that does not fit. */
   write(value: RegisterValue<W>): void;
   /** One write with the fields given and every other bit 0; nothing is read. */
   set(fields: FieldSettings<F>): void;
 }
 
-interface UpdatableRegister<F extends Fields> {
+export interface UpdatableRegister<F extends Fields> {
   /**
    * One read, the fields given changed, one write. Bits of no field are written back as read; write-one-to-clear and
    * write-only fields that are not given are written as 0, so that nothing is cleared or started by the way.
@@ -61,7 +61,7 @@ interface UpdatableRegister<F extends Fields> {
   update(fields: FieldSettings<F>): void;
 }
 
-interface ClearableRegister {
+export interface ClearableRegister {
   /** Clears what is set: reads, and writes the same ones back. */
   clear(): void;
 }
@@ -72,14 +72,14 @@ export interface FieldBase<D extends FieldDescription> {
   readonly description: D;
 }
 
-interface ReadableField {
+export interface ReadableField {
   /** Reads the register; the field's bits, shifted down. */
   read(): number;
   /** Reads; the name of the value where it has one, else the number in words. */
   text(): string;
 }
 
-interface WritableField<D extends FieldDescription> {
+export interface WritableField<D extends FieldDescription> {
   /**
    * Changes this field alone: reads the register, merges, writes (see `update`). Fields of a write-only or
    * write-one-to-clear register are written without a read, all other bits 0.
@@ -87,7 +87,8 @@ interface WritableField<D extends FieldDescription> {
   write(value: FieldValue<D>): void;
 }
 
-type None = unknown;
+/** No methods of this kind: the mode does not have them. */
+export type None = unknown;
 
 export type BoundField<D extends FieldDescription> = FieldBase<D> &
   (D['mode'] extends 'WO' ? None : ReadableField) &
@@ -110,9 +111,9 @@ export interface BoundRepeat<T> extends Iterable<T> {
   at(index: number): T;
 }
 
-type BoundGroup<G extends RegisterGroup> = { readonly [K in keyof G]: BoundRegister<G[K]> };
+export type BoundGroup<G extends RegisterGroup> = { readonly [K in keyof G]: BoundRegister<G[K]> };
 
-type BoundEntry<E> = E extends RegisterDescription
+export type BoundEntry<E> = E extends RegisterDescription
   ? BoundRegister<E>
   : E extends RepeatDescription<infer R>
     ? R extends RegisterDescription

@@ -150,7 +150,7 @@ function register<W extends RegisterWidth, M extends Mode, F extends Fields>(
 }
 
 /** The makers share one shape: `reg32(offset, mode)`, `reg32(offset, mode, options)`, `reg32(offset, mode, fields, options?)`. */
-interface RegisterMaker<W extends RegisterWidth, O> {
+export interface RegisterMaker<W extends RegisterWidth, O> {
   <M extends Mode>(offset: number, mode: M, options?: O): RegisterDescription<W, M, NoFields>;
   <M extends Mode, const F extends Fields>(
     offset: number,

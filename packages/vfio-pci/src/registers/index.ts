@@ -13,6 +13,7 @@ export {
   type RegisterEntries,
   type RegisterEntry,
   type RegisterGroup,
+  type RegisterMaker,
   type RegisterOptions,
   type RegisterWidth,
   type RepeatDescription,

@@ -37,10 +37,15 @@ export class NvmeController implements DeviceModel, ControllerState, QueueOwner 
   readonly config: FunctionDescription;
   /** What is wrong with this controller, for tests. */
   readonly faults: NvmeFaults = new NvmeFaults(this);
+  /** @internal */
   readonly namespaces: Namespaces;
+  /** @internal */
   readonly queues: Queues;
+  /** @internal */
   readonly events: Events;
+  /** @internal */
   readonly features: Features;
+  /** @internal */
   readonly logs: Logs;
   pageSize = 4096;
 
@@ -55,8 +60,10 @@ export class NvmeController implements DeviceModel, ControllerState, QueueOwner 
   private epoch = 0;
   private scratch = new Uint8Array(0);
 
+  /** @internal */
   constructor(
     readonly bus: DeviceBus,
+    /** @internal */
     readonly options: FullOptions,
   ) {
     this.config = nvmeFunction(options);
@@ -146,6 +153,7 @@ export class NvmeController implements DeviceModel, ControllerState, QueueOwner 
 
   // What faults, queues and commands call.
 
+  /** @internal */
   get entrySizesChosen(): { readonly submission: boolean; readonly completion: boolean } {
     // Looked at when a queue is created: the host may write them after it enabled the controller.
     const { submissionEntry, completionEntry } = configuration(this.cc);
@@ -163,6 +171,7 @@ export class NvmeController implements DeviceModel, ControllerState, QueueOwner 
     return (this.csts & ControllerStatus.fatal) !== 0 || this.faults.dead;
   }
 
+  /** @internal */
   execute(command: Command, done: (status: number) => void): void {
     const admin = command.queue.id === 0;
     const epoch = this.epoch;
@@ -178,18 +187,22 @@ export class NvmeController implements DeviceModel, ControllerState, QueueOwner 
     else run();
   }
 
+  /** @internal */
   completed(queue: CompletionQueue): void {
     this.interrupts.announce(queue);
   }
 
+  /** @internal */
   queuesChanged(): void {
     this.interrupts.acknowledge();
   }
 
+  /** @internal */
   unreachable(): void {
     this.fail();
   }
 
+  /** @internal */
   loses(command: Command): boolean {
     return this.faults.takeDrop(command);
   }

@@ -79,7 +79,7 @@ export class NvmeFaults {
     this.failures = [];
   }
 
-  /** For the controller: whether this completion is to be lost. */
+  /** @internal For the controller: whether this completion is to be lost. */
   takeDrop(command: Command): boolean {
     return take(this.drops, command) !== undefined;
   }
