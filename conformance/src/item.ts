@@ -4,7 +4,7 @@ import type { Version } from './kernel.js';
 import type { World } from './world.js';
 
 /** What the process may do. `all`: a root process. */
-export type Rights = 'all' | 'no CAP_IPC_LOCK' | 'no CAP_SYS_RAWIO';
+export type Rights = 'all' | 'no CAP_IPC_LOCK' | 'no CAP_SYS_RAWIO' | 'no CAP_SYS_RESOURCE';
 
 /**
  * With an IOMMU, with one that does not remap interrupts, or without one, in no-IOMMU mode. `mixed`: in no-IOMMU mode, with an
@@ -17,6 +17,8 @@ export interface Setup {
   /** `iommu` by default. */
   readonly mode?: Mode;
   readonly rights?: Rights;
+  /** A kernel that has iommufd; or one where that serves /dev/vfio/vfio too. */
+  readonly needs?: 'iommufd' | 'iommufd as container';
   /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
   readonly memlock?: number;
   /** vfio-pci was loaded anew with these parameters; it has no function then but those that `ids` names. */
@@ -24,6 +26,8 @@ export interface Setup {
   /** Simulation only: what else the IOMMU is. */
   readonly iommu?: {
     readonly addressBits?: number;
+    /** It notes which pages devices write. */
+    readonly dirtyTracking?: boolean;
     /** It translates in two stages. */
     readonly nesting?: boolean;
     /** Bit n is set if it has pages of 2^n bytes. */

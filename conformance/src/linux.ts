@@ -106,6 +106,7 @@ export function linuxTarget(mode: Mode, rights: Rights, helpers: Helpers): Targe
     version,
     modes: [mode],
     rights: [rights],
+    has: existsSync('/dev/iommu') ? ['iommufd'] : [],
     world: ({ memlock, withoutType1, vfioPci }) => {
       limit(memlock ?? 'unlimited');
       haveType1(!withoutType1, helpers);

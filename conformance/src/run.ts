@@ -21,6 +21,8 @@ export interface Target {
   /** What this target can set up. */
   readonly modes: readonly Mode[];
   readonly rights: readonly Rights[];
+  /** What variants may need of it. */
+  readonly has: readonly NonNullable<Variant['needs']>[];
   /** A world for one variant. The runner ends it. */
   readonly world: (variant: Variant) => World;
 }
@@ -32,6 +34,7 @@ export const covers = ({ from = 'seed', below }: Variant, version: Version): boo
 export function applies(variant: Variant, target: Omit<Target, 'world'>): boolean {
   if (!covers(variant, target.version)) return false;
   if (target.kind === 'kernel' ? variant.simulationOnly !== undefined : variant.kernelOnly !== undefined) return false;
+  if (variant.needs !== undefined && !target.has.includes(variant.needs)) return false;
   return target.modes.includes(variant.mode ?? 'iommu') && target.rights.includes(variant.rights ?? 'all');
 }
 

@@ -13,7 +13,7 @@ import {
   simulation,
 } from 'vfio-sim';
 import type { Variant } from './item.js';
-import type { Version } from './kernel.js';
+import { atLeast, type Version } from './kernel.js';
 import type { Target } from './run.js';
 import { E, type Heir, machine, World } from './world.js';
 
@@ -58,7 +58,12 @@ function options(version: Version, variant: Variant): SimulationOptions {
       [machine.sriov]: { model: disk(), driver: null, virtualFunctions: 4 },
       [machine.qat]: plain(0x8086, 0x19e2, 0x0b4000),
     },
-    capabilities: { ipcLock: rights !== 'no CAP_IPC_LOCK', sysRawio: rights !== 'no CAP_SYS_RAWIO' },
+    capabilities: {
+      ipcLock: rights !== 'no CAP_IPC_LOCK',
+      sysRawio: rights !== 'no CAP_SYS_RAWIO',
+      sysResource: rights !== 'no CAP_SYS_RESOURCE',
+    },
+    ...(variant.needs && { iommufd: variant.needs === 'iommufd' ? true : 'container' }),
     ...(variant.memlock === undefined ? {} : { memlock: variant.memlock }),
     modules: {
       ...(variant.vfioPci && { vfio_pci: parameters(variant.vfioPci) }),
@@ -119,7 +124,8 @@ export function simulationTarget(
     kind: 'simulation',
     version,
     modes: ['iommu', 'no remapping', 'noiommu', 'mixed'],
-    rights: ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'],
+    rights: ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO', 'no CAP_SYS_RESOURCE'],
+    has: atLeast(version, '6.2') ? ['iommufd', 'iommufd as container'] : [],
     world: (variant) => {
       const sim = simulation(options(version, variant));
       const system = change(sim);

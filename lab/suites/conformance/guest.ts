@@ -10,7 +10,7 @@ import { machine } from '../../../conformance/src/world.js';
 import { check, field, loadModule, mode, program, run, test } from '../guest.js';
 
 const target: Mode = run === 'no-remapping' ? 'no remapping' : run === 'mixed' ? 'mixed' : mode;
-const allRights: readonly Rights[] = ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO'];
+const allRights: readonly Rights[] = ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO', 'no CAP_SYS_RESOURCE'];
 const dropped = (rights: Rights): string => rights.replace('no CAP_', '').toLowerCase();
 
 const helpers: Helpers = { heir: program('heir'), loadModule };
