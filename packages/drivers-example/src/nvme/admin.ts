@@ -40,6 +40,8 @@ export class Admin {
 
   /**
    * Any admin command: 16 words, the command identifier is filled in. Buffers that it names must stay open until it settles.
+   * Rejects with `ERR_NVME_ARGUMENT` where the controller was opened read-only, for Format NVM, Sanitize, and the commands that
+   * change namespaces or firmware.
    * @param what in words, for the error: `Get Log Page`
    * @returns dword 0 of the completion
    */

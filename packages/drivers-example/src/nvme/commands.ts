@@ -26,10 +26,34 @@ export const AdminOpcode = {
   abort: 0x08,
   setFeatures: 0x09,
   getFeatures: 0x0a,
+  namespaceManagement: 0x0d,
+  firmwareCommit: 0x10,
+  firmwareDownload: 0x11,
+  namespaceAttachment: 0x15,
+  formatNvm: 0x80,
+  sanitize: 0x84,
 } as const;
 
 /** I/O opcodes. Source: section 6, figure "Opcodes for NVM Commands". */
-export const IoOpcode = { flush: 0x00, write: 0x01, read: 0x02 } as const;
+export const IoOpcode = { flush: 0x00, write: 0x01, read: 0x02, compare: 0x05 } as const;
+
+const readsOnly: readonly number[] = [IoOpcode.flush, IoOpcode.read, IoOpcode.compare];
+const changesMedium: readonly number[] = [
+  AdminOpcode.namespaceManagement,
+  AdminOpcode.firmwareCommit,
+  AdminOpcode.firmwareDownload,
+  AdminOpcode.namespaceAttachment,
+  AdminOpcode.formatNvm,
+  AdminOpcode.sanitize,
+];
+
+/**
+ * Whether a command can go to a controller that was opened read-only. Of I/O commands those that are known not to write; of
+ * admin commands all but those that change the medium, the namespaces or the firmware. What a vendor's own admin command does
+ * nobody can know here: it goes.
+ */
+export const leavesMedium = (opcode: number, admin: boolean): boolean =>
+  admin ? !changesMedium.includes(opcode) : readsOnly.includes(opcode);
 
 /** What Identify gives. Source: section 5.15.1, CNS values. */
 export const Cns = { namespace: 0x00, controller: 0x01, activeNamespaces: 0x02 } as const;

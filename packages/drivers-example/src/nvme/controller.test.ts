@@ -3,6 +3,7 @@ import { PciDevice } from 'vfio-pci';
 import { edu, simulation } from 'vfio-sim';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ADDRESS, machine, modes } from '../testing/machine.js';
+import { command, IoOpcode } from './commands.js';
 import { Nvme } from './controller.js';
 import type { InterruptMode } from './interrupt-mode.js';
 import type { Namespace } from './namespace.js';
@@ -172,6 +173,20 @@ describe('a namespace', () => {
     using own = nvme!.dma.allocate(512);
     await expect(nvme!.namespaces[0]!.write(0n, own)).rejects.toMatchObject({ code: 'ERR_NVME_ARGUMENT' });
     await nvme!.namespaces[0]!.read(0n, own);
+  });
+
+  it('is safe from admin commands, too, where the controller was opened read-only', async () => {
+    nvme!.close();
+    host = machine();
+    await open({ readOnly: true });
+    for (const opcode of [0x0d, 0x10, 0x11, 0x15, 0x80, 0x84]) {
+      const sent = nvme!.admin.command(command(opcode, { 1: 1 }));
+      await expect(sent).rejects.toMatchObject({ code: 'ERR_NVME_ARGUMENT', details: { opcode } });
+    }
+    await nvme!.admin.identifyController();
+    const queue = await nvme!.createQueuePair({ depth: 4 });
+    expect(() => queue.command(0, command(IoOpcode.write, { 1: 1 }))).toThrow('read-only');
+    await queue[Symbol.asyncDispose]();
   });
 
   it('stops a long read at an abort, and settles once nothing is in flight any more', async () => {

@@ -15,7 +15,7 @@ export interface NvmeOptions {
   readonly interrupts?: InterruptChoice;
   /** ms until a command counts as lost; 30 000 by default. */
   readonly timeout?: number;
-  /** Refuse to write. */
+  /** Refuse to write, whichever way: no I/O command but Flush, Read and Compare, no admin command that changes the medium or the firmware. */
   readonly readOnly?: boolean;
 }
 

@@ -77,6 +77,14 @@ export function busyOrFull(queue: Queue, slot: number): VfioError {
   });
 }
 
+/** A command that a controller opened read-only is not sent. */
+export const writes = (queue: Queue, opcode: number): VfioError =>
+  new VfioError(
+    'ERR_NVME_ARGUMENT',
+    `Queue ${queue.id} refused opcode ${opcode.toString(16).padStart(2, '0')}h: the controller was opened read-only.`,
+    { remedy: 'Open the controller without readOnly.', details: { queue: queue.id, opcode } },
+  );
+
 /** No namespace of this id. */
 export const unknownNamespace = (queue: Queue, id: number): VfioError =>
   argument(`Queue ${queue.id} knows no namespace ${id}.`, { queue: queue.id, namespace: id });

@@ -93,6 +93,28 @@ describe('submitting', () => {
     expect(() => c.queue.read(0, disk, 0, closed, 1)).toThrow(expect.objectContaining({ code: 'ERR_VFIO_CLOSED' }));
     expect(() => c.queue.write(0, disk, 0, buffer(), 1)).toThrow('read-only');
   });
+
+  it('takes no whole command on a read-only controller but Flush, Read and Compare', () => {
+    const c = new ScriptedController({ readOnly: true, depth: 8 });
+    const entry = new Uint32Array(16);
+    const refused: number[] = [];
+    let slot = 0;
+    for (let opcode = 0; opcode < 256; opcode++) {
+      entry[0] = opcode;
+      try {
+        c.queue.command(slot, entry);
+        slot++;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ERR_NVME_ARGUMENT', details: { opcode } });
+        refused.push(opcode);
+      }
+    }
+    expect(slot).toBe(3);
+    expect([0, 2, 5].some((opcode) => refused.includes(opcode))).toBe(false);
+    // Flags beside the opcode (fused, PRP or SGL) do not hide it.
+    entry[0] = 0xff00_4001;
+    expect(() => c.queue.command(slot, entry)).toThrow('read-only');
+  });
 });
 
 describe('polling', () => {

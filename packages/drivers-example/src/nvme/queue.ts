@@ -10,10 +10,10 @@
 
 import type { DmaBuffer, SystemCalls } from 'vfio-core';
 import type { EventCounter } from 'vfio-irq';
-import { COMPLETION_WORDS, ENTRY_WORDS, IoOpcode } from './commands.js';
+import { COMPLETION_WORDS, ENTRY_WORDS, IoOpcode, leavesMedium } from './commands.js';
 import { Doorbells } from './doorbells.js';
 import { PrpLists } from './prp.js';
-import { busyOrFull, refusal, stopped, unknownNamespace } from './queue-errors.js';
+import { busyOrFull, refusal, stopped, unknownNamespace, writes } from './queue-errors.js';
 import type { CompletionHandler, QueueNamespace, QueueParts } from './queue-parts.js';
 import { attachQueue, type QueueTicket, shareQueue } from './share.js';
 import { QueueWatch } from './watch.js';
@@ -133,7 +133,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
     blocks?: number,
     offset = 0,
   ): void {
-    if (this.readOnly) throw refusal(this, 'the controller was opened read-only');
+    if (this.readOnly) throw writes(this, IoOpcode.write);
     this.transfer(IoOpcode.write, slot, namespace, lba, buffer, blocks, offset);
   }
 
@@ -147,8 +147,13 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.end(slot);
   }
 
-  /** Puts any command into `slot`: 16 words, as they stand in the specification; the command identifier is filled in. */
+  /**
+   * Puts any command into `slot`: 16 words, as they stand in the specification; the command identifier is filled in. Throws
+   * `ERR_NVME_ARGUMENT` where the controller was opened read-only, for all but Flush, Read and Compare.
+   */
   command(slot: number, entry: Uint32Array): void {
+    const opcode = entry[0]! & 0xff;
+    if (this.readOnly && !leavesMedium(opcode, this.id === 0)) throw writes(this, opcode);
     const at = this.begin(slot);
     this.entries.set(entry.subarray(0, ENTRY_WORDS), at);
     this.entries[at] = (entry[0]! & 0xffff) | (slot << 16);
