@@ -1,5 +1,5 @@
 import { changed, item, type Section } from '../src/item.js';
-import { E, machine } from '../src/world.js';
+import { E, machine, words } from '../src/world.js';
 
 const GET_API_VERSION = 0x3b64;
 /** Extensions that type1 has whether or not a model is set. */
@@ -242,12 +242,25 @@ export const ctr: Section = {
       },
       { kernelOnly: 'the simulated process is the program itself, which has 64 bits' },
     ),
-    {
-      id: 'CTR-19',
-      words: 'Where the kernel is built so, /dev/vfio/vfio is served by iommufd; extension 6 gives 0 there.',
-      variants: [],
-      missing: 'iommufd is not in the simulation yet',
-    },
+    item(
+      'CTR-19',
+      'Where the kernel is built so, /dev/vfio/vfio is served by iommufd; extension 6 gives 0 there.',
+      (w) => {
+        const { container } = w.device(machine.edu);
+        w.is(
+          [1, 3, 6].map((n) => w.extension(container, n)),
+          [1, 1, 0],
+          'extensions 1, 3, 6',
+        );
+        w.is(w.ioctl(container, 0x3b81, words(12, 0, 0)), 0, 'IOAS_ALLOC');
+        w.is(w.map(container, 0x1000n, w.memory(4096).address, 4096), 0, 'MAP_DMA');
+      },
+      {
+        from: '6.2',
+        needs: 'iommufd as container',
+        simulationOnly: 'the kernels of the lab are built with the container of VFIO',
+      },
+    ),
     item(
       'CTR-20',
       'Without the module vfio_iommu_type1 types 1 and 3 give 0, and SET_IOMMU of them ENODEV.',

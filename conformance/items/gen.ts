@@ -1,3 +1,4 @@
+import { Iommufd } from '../src/iommufd-world.js';
 import { changed, item, type Section } from '../src/item.js';
 import { E, machine } from '../src/world.js';
 
@@ -23,12 +24,16 @@ export const gen: Section = {
       w.is(w.ioctl(group, UNKNOWN, 0), E.NOTTY, 'group');
       w.is(w.ioctl(device, UNKNOWN, 0), E.NOTTY, 'device');
     }),
-    {
-      id: 'GEN-4',
-      words: 'An unknown command on an iommufd goes to the VFIO compatibility switch, and comes back as ENOTTY.',
-      variants: [],
-      missing: 'iommufd is not in the simulation yet',
-    },
+    item(
+      'GEN-4',
+      'An unknown command on an iommufd goes to the VFIO compatibility switch, and comes back as ENOTTY.',
+      (w) => {
+        const { fd } = new Iommufd(w);
+        for (const request of [UNKNOWN, 0x3b68, 0x3bf0]) w.is(w.ioctl(fd, request, 0), E.NOTTY, request.toString(16));
+        w.is(w.ioctl(fd, 0x3b64), 0, 'GET_API_VERSION, which that switch knows');
+      },
+      { from: '6.2', needs: 'iommufd' },
+    ),
     changed(
       'GEN-5',
       'A reply that cannot be written back, into memory that is read-only: EFAULT. Before 4.6 the count of bytes left.',

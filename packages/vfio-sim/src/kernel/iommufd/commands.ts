@@ -4,7 +4,7 @@ import { EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM } from '../errno.js';
 import type { Machine } from '../machine.js';
 import type { IommufdContext } from './context.js';
 import { allocateHwpt, getDirtyBitmap, hardwareInfo, invalidate, setDirtyTracking } from './hwpt-commands.js';
-import { allowIovas, copy, iovaRanges, map, unmap } from './ioas-commands.js';
+import { allowIovas, copy, iovaRanges, map, mapFile, unmap } from './ioas-commands.js';
 import { Ioas } from './page-tables.js';
 
 /** `view` is a copy of the structure, zeros behind what the process gave; it is written back where the command succeeds. */
@@ -36,10 +36,10 @@ const table = (kernel: Machine['kernel']): [number, Command][] => {
   if (kernel.since('6.6')) known.push([0x89, command(24, allocateHwpt, 48)], [0x8a, command(32, hardwareInfo, 40)]);
   if (kernel.since('6.7')) known.push([0x8b, command(16, setDirtyTracking)], [0x8c, command(48, getDirtyBitmap)]);
   if (kernel.since('6.8')) known.push([0x8d, command(32, invalidate)]);
-  // Page faults, files, virtual IOMMUs: their numbers are known here, and that is all ([IFD-39]).
+  // Page faults and virtual IOMMUs: their numbers are known here, and that is all ([IFD-39]).
   if (kernel.since('6.11')) known.push([0x8e, command(16, unsupported)]);
-  if (kernel.since('6.13'))
-    known.push(...[0x8f, 0x90, 0x91].map((n): [number, Command] => [n, command(8, unsupported)]));
+  if (kernel.since('6.13')) known.push([0x8f, command(40, mapFile)]);
+  if (kernel.since('6.13')) known.push(...[0x90, 0x91].map((n): [number, Command] => [n, command(8, unsupported)]));
   if (kernel.since('6.14')) known.push([0x92, command(8, changeProcess)]);
   if (kernel.since('6.15')) known.push([0x93, command(8, unsupported)]);
   if (kernel.since('6.17')) known.push([0x94, command(8, unsupported)]);
@@ -106,8 +106,9 @@ function vfioIoas(context: IommufdContext, view: DataView): number {
   return 0;
 }
 
-/** Nothing here was mapped from a file ([IFD-39]). */
+/** Only what was mapped from files can go over to another process ([IFD-39]). */
 function changeProcess(context: IommufdContext, view: DataView): number {
   if (view.getUint32(4, true) !== 0) return -EOPNOTSUPP;
-  return context.objects.empty ? 0 : -EINVAL;
+  const spaces = context.objects.all.filter((object): object is Ioas => object.kind === 'ioas');
+  return spaces.some(({ table }) => [...table.areas].some(({ pages }) => !pages.isFile)) ? -EINVAL : 0;
 }

@@ -100,6 +100,8 @@ export class DeviceCdevFile extends OpenFile {
     if (typeof view === 'number') return view;
     // No page table here was made for that ([IFD-40]).
     if ((view.getUint32(4, true) & PASID) !== 0) return -EINVAL;
+    // [IFD-16]
+    if (this.slot.locked && machine.kernel.since('7.0')) return -EBUSY;
     const id = (bound as BoundDevice).attach(view.getUint32(8, true));
     if (id < 0) return id;
     view.setUint32(8, id, true);

@@ -5,7 +5,7 @@ import { EADDRINUSE, EEXIST, EINVAL, ENOENT, ENOSPC, EOVERFLOW, EPERM } from '..
 import { smallestHardwarePage, topOf } from '../iommu-reach.js';
 import type { Machine } from '../machine.js';
 import { MappingTable } from '../mapping-table.js';
-import { type Accounting, Pages } from './pages.js';
+import { type Accounting, Pages, processPages } from './pages.js';
 import { holes, overlap, roomIn, type Span, TOP } from './spans.js';
 
 /** A part of some pages: `length` bytes from byte `start` on. */
@@ -74,7 +74,7 @@ export class IoPagetable {
   ): bigint | number {
     if (length === 0n || length > TOP - BigInt(PAGE)) return -EINVAL;
     if (address + length > TOP) return -EOVERFLOW;
-    const pages = new Pages(this.machine, address, access.write, accounting);
+    const pages = new Pages(this.machine, processPages(this.machine, address), access.write, accounting);
     return this.map([{ pages, start: address % BigInt(PAGE), length }], iova, access);
   }
 

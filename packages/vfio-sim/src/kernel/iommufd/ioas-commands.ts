@@ -1,8 +1,11 @@
 /** The commands of address spaces: ranges, map, copy, unmap ([IFD-22] to [IFD-29]). */
 
+import { PAGE } from '../address-space.js';
 import { viewOf } from '../argument.js';
-import { EFAULT, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, EOVERFLOW } from '../errno.js';
+import { EBADF, EFAULT, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, EOVERFLOW } from '../errno.js';
+import { MemoryFile } from '../memory.js';
 import type { IommufdContext } from './context.js';
+import { Pages } from './pages.js';
 import { overlap, type Span, TOP } from './spans.js';
 import { readUser, writeUser } from './user-memory.js';
 
@@ -57,6 +60,27 @@ export function map(context: IommufdContext, view: DataView): number {
   if (table === undefined) return -ENOENT;
   const wanted = (flags & FIXED) !== 0 ? iova : undefined;
   return placed(view, 32, table.mapUser(address, length, wanted, access, context.accounting));
+}
+
+/** IOAS_MAP_FILE: like {@link map}, of a memfd ([IFD-36]). */
+export function mapFile(context: IommufdContext, view: DataView): number {
+  const { machine } = context;
+  const flags = view.getUint32(4, true);
+  if ((flags & ~(FIXED | WRITEABLE | READABLE)) !== 0) return -EOPNOTSUPP;
+  const [start, length, iova] = [16, 24, 32].map((at) => view.getBigUint64(at, true)) as [bigint, bigint, bigint];
+  if (iova === TOP || length === TOP) return -EOVERFLOW;
+  const access = accessOf(flags);
+  if (access === undefined) return -EINVAL;
+  const table = context.find('ioas', view.getUint32(8, true))?.table;
+  if (table === undefined) return -ENOENT;
+  const file = machine.fds.get(view.getInt32(12, true));
+  if (file === undefined) return -EBADF;
+  if (!(file instanceof MemoryFile) || length === 0n) return -EINVAL;
+  if (start + length > BigInt(file.store.length)) return -EINVAL;
+  const { store } = file;
+  const page = (number: number) => ({ store, offset: number * PAGE, length: PAGE });
+  const pages = new Pages(machine, { base: 0n, page, isFile: true }, access.write, context.accounting);
+  return placed(view, 32, table.map([{ pages, start, length }], (flags & FIXED) !== 0 ? iova : undefined, access));
 }
 
 export function copy(context: IommufdContext, view: DataView): number {

@@ -22,6 +22,10 @@ export class ObjectTable {
     return this.objects.size === 0;
   }
 
+  get all(): IommufdObject[] {
+    return [...this.objects.values()];
+  }
+
   /** Gives it the lowest free number, from 1 on. */
   add(object: IommufdObject): void {
     object.id = 1;

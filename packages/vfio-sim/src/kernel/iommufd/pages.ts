@@ -13,24 +13,41 @@ interface PinnedPage {
   users: number;
 }
 
+/** Where pages come from. */
+export interface PageSource {
+  /** Address of the first page, as far as it has one: device addresses are aligned alike. */
+  readonly base: bigint;
+  /** A page by its number; undefined where there is none. */
+  readonly page: (number: number) => Segment | undefined;
+  /** It is a file, and does not depend on the process. */
+  readonly isFile: boolean;
+}
+
+/** Memory of the process from the page of this address on. */
+export function processPages({ memory: { space } }: Machine, address: bigint): PageSource {
+  const base = address - (address % BigInt(PAGE));
+  const page = (number: number) => space.segments(base + BigInt(number) * BigInt(PAGE), BigInt(PAGE))?.[0];
+  return { base, page, isFile: false };
+}
+
 export class Pages {
-  /** Address of the first page. */
-  private readonly base: bigint;
   private readonly pinned = new Map<number, PinnedPage>();
 
   constructor(
     private readonly machine: Machine,
-    address: bigint,
+    private readonly source: PageSource,
     /** Devices may write there. */
     readonly writable: boolean,
     private readonly accounting: Accounting,
-  ) {
-    this.base = address - (address % BigInt(PAGE));
+  ) {}
+
+  get isFile(): boolean {
+    return this.source.isFile;
   }
 
   /** Address in the process of a byte. */
   addressOf(byte: bigint): bigint {
-    return this.base + byte;
+    return this.source.base + byte;
   }
 
   /** Pins the pages of some bytes: what stands behind them from the first page's beginning on, or a negative errno. */
@@ -66,8 +83,7 @@ export class Pages {
     const found = new Map<number, Segment>();
     for (let page = first; page <= last; page++) {
       if (this.pinned.has(page)) continue;
-      const address = this.base + BigInt(page) * BigInt(PAGE);
-      const [segment] = this.machine.memory.space.segments(address, BigInt(PAGE)) ?? [];
+      const segment = this.source.page(page);
       if (segment === undefined || !(segment.store instanceof ByteStore)) return -EFAULT;
       if (segment.readOnly && this.writable) return -EFAULT;
       found.set(page, segment);
