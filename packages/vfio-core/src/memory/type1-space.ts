@@ -51,6 +51,7 @@ export class Type1Space implements DmaSpace {
   private arena: DmaArena | undefined;
   private size: number;
   private shut = false;
+  private mapsInFlight = 0;
 
   private constructor(system: SystemCalls, container: Container, closesItself: boolean) {
     this.system = system;
@@ -130,6 +131,12 @@ export class Type1Space implements DmaSpace {
       throw thrown;
     }
     this.members.set(wanted.path, { group, devices: 1 });
+    // A group that was kept because it was the only one is not any more.
+    for (const [path, idle] of this.members) {
+      if (idle.devices > 0) continue;
+      this.members.delete(path);
+      idle.group.close();
+    }
     return group;
   }
 
@@ -157,11 +164,14 @@ export class Type1Space implements DmaSpace {
   /** As {@link allocate}, off the main thread: for tens of MiB and more, where the kernel takes long to take and clear the pages. */
   async allocateAsync(bytes: number, options: AllocateOptions = {}): Promise<DmaBuffer> {
     const { piece, plan } = this.prepare(bytes, options);
+    this.mapsInFlight++;
     try {
       await this.type1.mapAsync({ ...plan, address: piece.mapping.address });
     } catch (thrown) {
       this.discard(piece, plan);
       throw this.explain(thrown, plan.size);
+    } finally {
+      if (--this.mapsInFlight === 0 && this.shut) this.letGo();
     }
     if (this.shut) {
       // The space was closed meanwhile, and with it all its mappings.
@@ -202,7 +212,8 @@ export class Type1Space implements DmaSpace {
   }
 
   /**
-   * Unmaps and frees everything, then lets groups and container go. Idempotent.
+   * Unmaps and frees everything, then lets groups and container go. Idempotent. While an {@link allocateAsync} is under way
+   * they stay until the kernel is done with it: its descriptor must not become somebody else's under the call.
    * Throws `ERR_VFIO_BUSY` while a device is open in it.
    */
   close(): void {
@@ -222,11 +233,15 @@ export class Type1Space implements DmaSpace {
     }
     this.shut = true;
     for (const exit of this.exits) this.system.cancelExit(exit);
+    if (this.mapsInFlight === 0) this.letGo();
+    if (errors.length > 0) throw errors[0];
+  }
+
+  private letGo(): void {
     this.arena?.close();
     for (const { group } of this.members.values()) group.close();
     this.members.clear();
     this.container.close();
-    if (errors.length > 0) throw errors[0];
   }
 
   [Symbol.dispose](): void {

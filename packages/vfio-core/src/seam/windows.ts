@@ -65,7 +65,7 @@ export class MappedWindow implements RegisterWindow {
     this.length = length;
     this.parent = parent;
     this.u8 = bytes;
-    this.u16 = byteOffset % 2 === 0 ? new Uint16Array(buffer, byteOffset, length >>> 1) : new Uint16Array(empty);
+    this.u16 = byteOffset % 2 === 0 ? new Uint16Array(buffer, byteOffset, length / 2) : new Uint16Array(empty);
     this.u32 = byteOffset % 4 === 0 ? new Uint32Array(buffer, byteOffset, length / 4) : new Uint32Array(empty);
     this.u64 = byteOffset % 8 === 0 ? new BigUint64Array(buffer, byteOffset, length / 8) : new BigUint64Array(empty);
   }
