@@ -372,7 +372,7 @@ describe('calls that meet', () => {
       if (resetDone) break;
       const refused = { status: 'rejected', reason: expect.objectContaining(wait) };
       expect(tries).toEqual([refused, refused, refused]);
-      await host.backend.sleep(0);
+      await host.backend.sleep(0.1);
     }
     expect(turns).toBeGreaterThan(1);
     await pending;

@@ -199,8 +199,8 @@ export class Nvme implements AsyncDisposable, Disposable {
       }),
     );
     await this.halting;
+    await this.queues.clear();
     if (this.closed) throw this.closedError();
-    this.queues.free();
     this.failure = undefined;
     try {
       await this.start();

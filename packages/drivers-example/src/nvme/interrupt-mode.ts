@@ -79,7 +79,8 @@ export class ControllerInterrupts {
   }
 
   give(vector: number): void {
-    this.free.push(vector);
+    // Last in line: a Worker that still waits for it could take what is raised for its next queue.
+    this.free.unshift(vector);
   }
 
   /** Off. The device's close does it, too. */

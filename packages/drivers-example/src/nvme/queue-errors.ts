@@ -89,6 +89,10 @@ export const writes = (queue: Queue, opcode: number): VfioError =>
 export const unknownNamespace = (queue: Queue, id: number): VfioError =>
   argument(`Queue ${queue.id} knows no namespace ${id}.`, { queue: queue.id, namespace: id });
 
+/** The owner of a queue that was handed over wants it back, or has it back. */
+export const closedByOwner = ({ id }: Pick<Queue, 'id'>): VfioError =>
+  new VfioError('ERR_VFIO_CLOSED', `Queue ${id} was closed by its owner.`, { details: { queue: id } });
+
 /** The queue was closed (no reason) or failed: the reason, thrown afresh so that its stack shows the caller. */
 export function stopped(queue: Queue, reason: Error | undefined): VfioError {
   if (isVfioError(reason)) {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PlainBuffer, ScriptedController } from '../testing/scripted-controller.js';
+import { askClose, makeShared, mayRing } from './share.js';
 
 const disk = { id: 1, blockSize: 512, blocks: 1n << 40n, blockCount: 2 ** 40 };
 const buffer = () => new PlainBuffer(1 << 17, 0x40_0000n);
@@ -283,10 +284,50 @@ describe('closing a queue', () => {
     for (const act of [
       () => c.queue.poll(ignore),
       () => c.queue.read(0, disk, 0, buffer(), 1),
+      () => c.queue.ring(),
       () => c.queue.share(),
     ]) {
       expect(act).toThrow(expect.objectContaining({ code: 'ERR_VFIO_CLOSED' }));
     }
+  });
+
+  it('rings no doorbell any more: they may be those of another queue by then', () => {
+    const c = new ScriptedController();
+    for (const slot of [0, 1]) c.queue.read(slot, disk, 0, buffer(), 1);
+    c.queue.ring();
+    c.writes.length = 0;
+    c.complete(0);
+    expect(c.queue.poll(() => c.queue.close())).toBe(1);
+    expect(() => c.queue.ring()).toThrow(expect.objectContaining({ code: 'ERR_VFIO_CLOSED' }));
+    expect(c.writes).toEqual([]);
+  });
+
+  it('that a Worker holds rings nothing once the owner asked for it, and lets go at the next batch', () => {
+    const shared = makeShared();
+    const c = new ScriptedController({ shared });
+    c.queue.read(0, disk, 0, buffer(), 1);
+    c.queue.ring();
+    c.writes.length = 0;
+    c.complete(0);
+    c.queue.read(1, disk, 0, buffer(), 1);
+    askClose(shared);
+    const seen: number[] = [];
+    const closed = expect.objectContaining({ code: 'ERR_VFIO_CLOSED', summary: 'Queue 3 was closed by its owner.' });
+    expect(() => c.queue.poll((slot) => seen.push(slot))).toThrow(closed);
+    expect(() => c.queue.ring()).toThrow(closed);
+    expect([seen, c.writes, c.released, mayRing(shared)]).toEqual([[0], [], 1, false]);
+  });
+
+  it('that a Worker is ringing just now is known to be rung', () => {
+    const shared = makeShared();
+    const c = new ScriptedController({ shared });
+    const ringing: boolean[] = [];
+    c.onWrite = () => ringing.push(mayRing(shared));
+    c.queue.read(0, disk, 0, buffer(), 1);
+    expect(mayRing(shared)).toBe(false);
+    c.queue.ring();
+    expect(ringing).toEqual([true]);
+    expect(mayRing(shared)).toBe(false);
   });
 
   it('that failed says why it failed', () => {

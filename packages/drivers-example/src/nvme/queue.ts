@@ -13,7 +13,7 @@ import type { EventCounter } from 'vfio-irq';
 import { COMPLETION_WORDS, ENTRY_WORDS, IoOpcode, leavesMedium } from './commands.js';
 import { Doorbells } from './doorbells.js';
 import { PrpLists } from './prp.js';
-import { busyOrFull, refusal, stopped, unknownNamespace, writes } from './queue-errors.js';
+import { busyOrFull, closedByOwner, refusal, stopped, unknownNamespace, writes } from './queue-errors.js';
 import type { CompletionHandler, QueueNamespace, QueueParts } from './queue-parts.js';
 import { attachQueue, type QueueTicket, shareQueue } from './share.js';
 import { QueueWatch } from './watch.js';
@@ -160,9 +160,13 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.end(slot);
   }
 
-  /** Tells the controller of the commands put in since the last time. {@link poll} does it at its end. */
+  /**
+   * Tells the controller of the commands put in since the last time. {@link poll} does it at its end. Throws `ERR_VFIO_CLOSED`
+   * for a closed queue: its doorbells may be those of another queue by then.
+   */
   ring(): void {
-    this.doorbells.ring(this.tail, this.head);
+    if (this.stop !== undefined) throw stopped(this, this.stop);
+    if (!this.doorbells.ring(this.tail, this.head)) this.letGo();
   }
 
   /**
@@ -206,6 +210,7 @@ export class QueuePair implements AsyncDisposable, Disposable {
         this.strays++;
       }
     }
+    if (this.stop !== undefined) return taken; // the handler closed the queue
     this.ring();
     this.quiet += taken > 0 ? 1 : EMPTY_POLL;
     if (this.quiet >= LOOK_AT) this.look();
@@ -247,6 +252,14 @@ export class QueuePair implements AsyncDisposable, Disposable {
   /** No command goes in any more, and polls throw `reason`. The memory stays. */
   fail(reason: Error): void {
     this.stop = reason;
+  }
+
+  /** @internal The owner asked for the queue: closes it in this thread, and says so. */
+  letGo(): never {
+    const reason = closedByOwner(this);
+    this.stop ??= reason;
+    this.close();
+    throw reason;
   }
 
   /** @internal Memory and identity, for whoever releases it. */

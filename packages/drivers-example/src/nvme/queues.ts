@@ -9,7 +9,7 @@ import { AwaitedQueue } from './promises.js';
 import { QueuePair } from './queue.js';
 import { allocateQueue, freeQueue, type QueueMemory } from './queue-memory.js';
 import type { QueueNamespace, QueueParts } from './queue-parts.js';
-import { askClose, isHeld } from './share.js';
+import { askClose, isHeld, mayRing } from './share.js';
 
 export interface QueuesOptions {
   readonly device: PciDevice;
@@ -23,8 +23,20 @@ export interface QueuesOptions {
 
 /** Entries of the admin queue. */
 const ADMIN_DEPTH = 32;
-/** ms that a Worker has to let go of a queue that its owner closes. */
+/** ms that a Worker has to let go of a queue that its owner closes, or a reset ends. */
 const HAND_BACK = 1000;
+
+interface Owned {
+  readonly memory: QueueMemory;
+  /** Gives back the interrupt vector, where the queue has one. */
+  readonly giveBack: () => void;
+}
+
+/** Memory of a queue that is gone, which a Worker still looks at. */
+interface Held {
+  readonly memory: QueueMemory;
+  readonly shared: SharedArrayBuffer;
+}
 
 export class ControllerQueues {
   admin!: Admin;
@@ -35,7 +47,8 @@ export class ControllerQueues {
   maxTransfer = 0;
   namespaces: readonly QueueNamespace[] = [];
   private adminQueue: AwaitedQueue | undefined;
-  private readonly memory = new Map<QueuePair, QueueMemory>();
+  private readonly owned = new Map<QueuePair, Owned>();
+  private held: Held[] = [];
   private readonly used = new Set<number>();
   private stopped: Error | undefined;
 
@@ -55,7 +68,7 @@ export class ControllerQueues {
   /** The queue behind reads and writes that are awaited. */
   async createPromiseQueue(polled: boolean, vector: number): Promise<void> {
     const depth = Math.min(this.options.depth, this.options.hardware.limits.queueDepth);
-    const queue = await this.createIn(depth, polled ? undefined : vector, async () => {});
+    const queue = await this.createIn(depth, polled ? undefined : vector, { release: async () => {} });
     this.promises = this.awaited(queue, polled);
   }
 
@@ -76,17 +89,8 @@ export class ControllerQueues {
     const giveBack = () => {
       if (own !== undefined) interrupts?.give(own.vector);
     };
-    try {
-      return await this.createIn(
-        depth,
-        own?.vector,
-        (queue) => this.release(queue, giveBack),
-        own && { interrupt: own.interrupt },
-      );
-    } catch (error) {
-      giveBack();
-      throw error;
-    }
+    const release = (queue: QueuePair) => this.release(queue);
+    return this.createIn(depth, own?.vector, { release, ...(own && { interrupt: own.interrupt }) }, giveBack);
   }
 
   /** At an interrupt: completions of the admin and the promise queue. */
@@ -98,7 +102,7 @@ export class ControllerQueues {
   /** Before a shutdown: waits for what is in flight, then deletes all I/O queues in the controller. */
   async finish(): Promise<void> {
     await this.promises.drained();
-    for (const queue of [...this.memory.keys()]) {
+    for (const queue of [...this.owned.keys()]) {
       if (queue === this.promises.queue || queue.id === 0) continue;
       await queue[Symbol.asyncDispose]();
     }
@@ -108,7 +112,7 @@ export class ControllerQueues {
   /** Nothing goes into any queue any more. */
   stop(error: Error): void {
     this.stopped = error;
-    for (const queue of this.memory.keys()) {
+    for (const queue of this.owned.keys()) {
       queue.fail(error);
       if (queue.handedOver !== undefined) askClose(queue.handedOver);
     }
@@ -120,23 +124,30 @@ export class ControllerQueues {
     (this.promises as AwaitedQueue | undefined)?.fail(error);
   }
 
-  /** Frees the memory of all queues. The controller reaches no memory any more. */
+  /** For a reset: lets go of all queues, once Workers had their time to do so. The controller reaches no memory any more. */
+  async clear(): Promise<void> {
+    await this.handBack([...this.owned.keys()]);
+    for (const queue of [...this.owned.keys()]) this.retire(queue);
+  }
+
+  /** For a close: frees the memory of all queues, also what a Worker holds. The controller reaches no memory any more. */
   free(): void {
-    for (const memory of this.memory.values()) freeQueue(memory);
-    this.memory.clear();
-    this.used.clear();
+    for (const queue of [...this.owned.keys()]) this.retire(queue);
+    for (const { memory } of this.held.splice(0)) freeQueue(memory);
   }
 
   private async createIn(
     depth: number,
     vector: number | undefined,
-    release: QueueParts['release'],
-    more: Partial<QueueParts> = {},
+    more: Pick<QueueParts, 'release'> & Partial<QueueParts>,
+    giveBack = () => {},
   ): Promise<QueuePair> {
-    const id = this.freeId();
-    this.used.add(id);
+    let id = 0;
     let memory: QueueMemory | undefined;
     try {
+      id = this.freeId();
+      this.used.add(id);
+      this.tidy();
       memory = this.allocate(id, depth, this.maxTransfer);
       const place = { id, depth };
       await this.admin.createQueues(
@@ -148,37 +159,59 @@ export class ControllerQueues {
       // Refused, or told after the controller was stopped: either way it does not use this memory.
       if (memory !== undefined) freeQueue(memory);
       this.used.delete(id);
+      giveBack();
       throw error;
     }
-    const queue = this.pair(memory, { ...this.origin(), ...more, release });
+    const queue = this.pair(memory, { ...this.origin(), ...more }, giveBack);
     if (this.stopped === undefined) return queue;
     // Stopped just now: the memory is freed with that of all the others.
     queue.fail(this.stopped);
     throw this.stopped;
   }
 
-  /** Deletes a queue of the caller, and frees its memory once neither the controller nor another thread uses it. */
-  private async release(queue: QueuePair, giveBack: () => void): Promise<void> {
-    const { system } = this.options.device.channel;
-    const { handedOver } = queue;
-    if (handedOver !== undefined) {
-      askClose(handedOver);
-      for (const start = system.now(); isHeld(handedOver) && system.now() - start < HAND_BACK; ) await system.sleep(1);
-    }
-    const memory = this.memory.get(queue);
-    // Without an entry it was freed by a reset or a close meanwhile.
-    if (memory === undefined || this.stopped !== undefined) return;
+  /** Deletes a queue of the caller in the controller, and lets go of it. */
+  private async release(queue: QueuePair): Promise<void> {
+    if (queue.handedOver !== undefined) askClose(queue.handedOver);
+    await this.handBack([queue]);
+    // Without an entry it went with a reset or a close meanwhile.
+    if (!this.owned.has(queue) || this.stopped !== undefined) return;
     await this.admin.deleteQueues(queue.id);
-    // Rather memory too much than memory freed under a thread that still looks at it; the close of the device frees it.
-    if (handedOver !== undefined && isHeld(handedOver)) return;
-    if (!this.memory.delete(queue)) return;
-    freeQueue(memory);
+    this.retire(queue);
+  }
+
+  /** Waits until Workers let go of queues that were asked for, but not for ever: they may have ended, or never look. */
+  private async handBack(queues: readonly QueuePair[]): Promise<void> {
+    const { system } = this.options.device.channel;
+    const held = () => queues.some(({ handedOver }) => handedOver !== undefined && isHeld(handedOver));
+    for (const start = system.now(); held() && system.now() - start < HAND_BACK; ) await system.sleep(1);
+  }
+
+  /**
+   * Gives back what a queue had: id, vector, memory. The controller does not use it any more. Rather memory too much than
+   * memory freed under a thread that still looks at it: that is kept until the Worker lets go, or the device is closed.
+   */
+  private retire(queue: QueuePair): void {
+    const owned = this.owned.get(queue);
+    if (owned === undefined) return;
+    const { memory, giveBack } = owned;
+    this.owned.delete(queue);
     this.used.delete(queue.id);
     giveBack();
+    const shared = queue.handedOver;
+    if (shared !== undefined && isHeld(shared)) this.held.push({ memory, shared });
+    else freeQueue(memory);
+  }
+
+  /** Frees what Workers have let go of since. */
+  private tidy(): void {
+    const free = this.held.filter(({ shared }) => !isHeld(shared));
+    this.held = this.held.filter((one) => !free.includes(one));
+    for (const { memory } of free) freeQueue(memory);
   }
 
   private freeId(): number {
-    for (let id = 1; id <= this.count; id++) if (!this.used.has(id)) return id;
+    const rung = new Set(this.held.filter(({ shared }) => mayRing(shared)).map(({ memory }) => memory.id));
+    for (let id = 1; id <= this.count; id++) if (!this.used.has(id) && !rung.has(id)) return id;
     throw argument(
       `all ${this.count} queue pairs of this controller are in use`,
       { queues: this.count },
@@ -193,11 +226,15 @@ export class ControllerQueues {
     return allocateQueue({ id, depth, maxTransfer, pageSize, doorbellStride, dma, system: channel.system });
   }
 
-  private pair(memory: QueueMemory, more: Pick<QueueParts, 'release'> & Partial<QueueParts>): QueuePair {
+  private pair(
+    memory: QueueMemory,
+    more: Pick<QueueParts, 'release'> & Partial<QueueParts>,
+    giveBack = () => {},
+  ): QueuePair {
     const { hardware, timeout, readOnly } = this.options;
     const { window } = hardware;
     const queue = new QueuePair({ ...memory, window, timeout, readOnly, namespaces: this.namespaces, ...more });
-    this.memory.set(queue, memory);
+    this.owned.set(queue, { memory, giveBack });
     return queue;
   }
 

@@ -1,5 +1,5 @@
 import { attachDma } from 'vfio-core';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { machine } from '../testing/machine.js';
 import { QueuePair } from './queue.js';
 
@@ -56,5 +56,107 @@ it('an attachment that fails half-way leaves nothing behind', async () => {
   await Promise.resolve();
   expect(host.backend.userMappings.length).toBe(before);
   await nvme[Symbol.asyncDispose]();
+  host.backend[Symbol.dispose]();
+});
+
+describe('a Worker that does not let go', () => {
+  const setUp = async (queues = 3) => {
+    const host = machine({ queues });
+    const nvme = await host.open();
+    const lend = async (more: { interrupt?: boolean } = {}) => {
+      const queue = await nvme.createQueuePair({ depth: 8, ...more });
+      const ticket = queue.share();
+      return { queue, ticket, there: QueuePair.attach(ticket, { backend: host.backend }) };
+    };
+    const end = async () => {
+      await nvme[Symbol.asyncDispose]();
+      expect(host.leaks()).toMatchObject({ openFds: 0, lockedBytes: 0 });
+      host.backend[Symbol.dispose]();
+    };
+    return { host, nvme, lend, end };
+  };
+
+  it('cannot drive the queue that has its id after a reset', async () => {
+    const { host, nvme, lend, end } = await setUp();
+    const { there } = await lend();
+    using buffer = nvme.dma.allocate(4096);
+    for (let slot = 0; slot < 3; slot++) there.read(slot, 1, 0, buffer);
+    await nvme.reset();
+    const fresh = await nvme.createQueuePair({ depth: 8 });
+    expect(fresh.id).toBe(there.id);
+    expect(() => there.ring()).toThrow(expect.objectContaining({ code: 'ERR_VFIO_CLOSED' }));
+    await host.backend.sleep(5);
+    fresh.read(5, 1, 0, buffer);
+    fresh.ring();
+    const seen: number[][] = [];
+    for (let i = 0; i < 400; i++) fresh.poll((slot, status) => seen.push([slot, status]));
+    expect(seen).toEqual([[5, 0]]);
+    expect(fresh.strays).toBe(0);
+    await end();
+  });
+
+  it('is waited for by a reset, as by a close, and keeps the memory of its queue alone until it lets go', async () => {
+    const { host, nvme, lend, end } = await setUp();
+    const before = host.leaks().lockedBytes;
+    const prompt = await lend();
+    const resetting = nvme.reset();
+    const poll = () => {
+      for (;;) prompt.there.poll(() => {});
+    };
+    expect(poll).toThrow('closed by its owner');
+    await resetting;
+    expect(host.leaks().lockedBytes).toBe(before);
+
+    const late = await lend();
+    await nvme.reset();
+    const kept = host.leaks().lockedBytes - before;
+    expect(kept).toBeGreaterThan(0);
+    late.there.close();
+    await (await nvme.createQueuePair({ depth: 8 }))[Symbol.asyncDispose]();
+    expect(host.leaks().lockedBytes).toBe(before);
+    await end();
+  });
+
+  it('but ended, costs neither queue nor interrupt vector', async () => {
+    const { lend, end } = await setUp();
+    for (let i = 0; i < 12; i++) {
+      // Nobody ever lets go of `there`: its thread is gone.
+      const { queue } = await lend({ interrupt: true });
+      await queue[Symbol.asyncDispose]();
+    }
+    await end();
+  });
+
+  it('but ended while it rang, keeps its id: nobody knows whether it did', async () => {
+    const { nvme, lend, end } = await setUp();
+    const { queue, ticket } = await lend();
+    Atomics.add(new Int32Array(ticket.shared), 2, 1);
+    await queue[Symbol.asyncDispose]();
+    const other = await nvme.createQueuePair({ depth: 8 });
+    expect(other.id).not.toBe(queue.id);
+    Atomics.sub(new Int32Array(ticket.shared), 2, 1);
+    expect((await nvme.createQueuePair({ depth: 8 })).id).toBe(queue.id);
+    await end();
+  });
+});
+
+it('a reset gives the interrupt vectors of all queues back', async () => {
+  const host = machine();
+  const nvme = await host.open();
+  let vectors = 0;
+  for (let round = 0; round < 3; round++) {
+    let made = 0;
+    await expect(
+      (async () => {
+        for (; made < 64; made++) await nvme.createQueuePair({ depth: 4, interrupt: true });
+      })(),
+    ).rejects.toThrow('No interrupt vector is left');
+    if (round === 0) vectors = made;
+    expect(made).toBe(vectors);
+    await nvme.reset();
+  }
+  expect(vectors).toBeGreaterThan(1);
+  await nvme[Symbol.asyncDispose]();
+  expect(host.leaks()).toEqual({ openFds: 0, lockedBytes: 0, mappings: 0 });
   host.backend[Symbol.dispose]();
 });

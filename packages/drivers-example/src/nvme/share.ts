@@ -2,7 +2,8 @@
  * A queue in another thread. The opener owns it: `share()` makes a ticket of plain data, which the other thread turns into
  * views of its own: the rings (the same memory), and the doorbells (the same registers, mapped once more).
  *
- * Owner and user talk through eight shared bytes: the owner asks for the queue back, the user says that it holds it.
+ * Owner and user talk through a few shared bytes: the owner asks for the queue back, the user says that it holds it, and that
+ * it rings. A Worker can end without letting go; so holding keeps memory only, which the close of the device frees.
  */
 
 import {
@@ -15,6 +16,7 @@ import {
   VfioError,
 } from 'vfio-core';
 import { Interrupt, type InterruptTicket } from 'vfio-irq';
+import { closedByOwner } from './queue-errors.js';
 import type { QueueNamespace, QueueParts } from './queue-parts.js';
 
 /** A queue as plain data: it can be posted to a Worker of the same process. See {@link QueuePair.share}. */
@@ -42,10 +44,12 @@ export interface QueueTicket {
   readonly interrupt?: InterruptTicket;
 }
 
-/** Words of the shared bytes: has the owner asked for the queue back; how many threads hold it. */
+/** Words of the shared bytes: has the owner asked for the queue back; how many threads hold it, and ring it just now. */
 const ASKED = 0;
 const HOLDERS = 1;
+const RINGING = 2;
 
+export const makeShared = (): SharedArrayBuffer => new SharedArrayBuffer(12);
 const view = (shared: SharedArrayBuffer) => new Int32Array(shared);
 
 /** Has the owner asked for the queue back? */
@@ -54,6 +58,34 @@ export const closeAsked = (shared: SharedArrayBuffer): boolean => Atomics.load(v
 export const askClose = (shared: SharedArrayBuffer): void => void Atomics.store(view(shared), ASKED, 1);
 /** Does another thread still hold the queue? */
 export const isHeld = (shared: SharedArrayBuffer): boolean => Atomics.load(view(shared), HOLDERS) > 0;
+
+/**
+ * Can a doorbell of the queue still be rung, once its owner has asked for it? Only by who was at it at that moment: then its
+ * id, and so its doorbells, must not become those of another queue.
+ */
+export const mayRing = (shared: SharedArrayBuffer): boolean => Atomics.load(view(shared), RINGING) > 0;
+
+/** What a holder goes through to ring the doorbells. */
+export class RingTurn {
+  private readonly words: Int32Array;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.words = view(shared);
+  }
+
+  /** @returns false where the owner asked for the queue: its doorbells may be those of another queue by now */
+  enter(): boolean {
+    // Say first that it is rung, then look whether it was asked for: the owner does it the other way round.
+    Atomics.add(this.words, RINGING, 1);
+    if (Atomics.load(this.words, ASKED) === 0) return true;
+    this.leave();
+    return false;
+  }
+
+  leave(): void {
+    Atomics.sub(this.words, RINGING, 1);
+  }
+}
 
 /** Describes a queue for another thread. */
 export function shareQueue(parts: QueueParts, position: QueueTicket['position']): QueueTicket {
@@ -84,7 +116,7 @@ export function shareQueue(parts: QueueParts, position: QueueTicket['position'])
     lists: parts.lists.share(),
     namespaces,
     position,
-    shared: new SharedArrayBuffer(8),
+    shared: makeShared(),
     ...(parts.interrupt !== undefined && 'share' in parts.interrupt ? { interrupt: parts.interrupt.share() } : {}),
   };
 }
@@ -100,11 +132,7 @@ export function attachQueue(ticket: QueueTicket, options: { backend?: SystemCall
     for (const step of undo.splice(0).reverse()) step();
   };
   try {
-    if (closeAsked(ticket.shared)) {
-      throw new VfioError('ERR_VFIO_CLOSED', `Queue ${ticket.id} was closed by its owner.`, {
-        details: { queue: ticket.id },
-      });
-    }
+    if (closeAsked(ticket.shared)) throw closedByOwner(ticket);
     const { pageSize } = system;
     const length = Math.ceil(ticket.windowBytes / pageSize) * pageSize;
     const mapping = system.mapDevice(ticket.fd, ticket.fileOffset, length, Protection.read | Protection.write);

@@ -52,12 +52,7 @@ export class QueueWatch {
     const { system, window, shared, timeout } = this.parts;
     // Reading the clock lets a simulated controller go on.
     const now = system.now();
-    if (shared !== undefined && closeAsked(shared)) {
-      queue.close();
-      throw new VfioError('ERR_VFIO_CLOSED', `Queue ${queue.id} was closed by its owner.`, {
-        details: { queue: queue.id },
-      });
-    }
+    if (shared !== undefined && closeAsked(shared)) queue.letGo();
     if (queue.inFlight === 0 || now - this.looked < this.every) return;
     this.looked = now;
     if ((checkStatus(window) & CstsBit.ready) === 0) {

@@ -54,6 +54,8 @@ export interface ScriptOptions {
   readonly maxTransfer?: number;
   readonly timeout?: number;
   readonly readOnly?: boolean;
+  /** As in a Worker: where the queue hears of its owner. */
+  readonly shared?: SharedArrayBuffer;
 }
 
 /** One queue pair (`queue`), and the controller's hand on it. */
@@ -64,6 +66,8 @@ export class ScriptedController {
   clock = 0;
   /** Moves the clock at each reading. */
   tick = 0;
+  /** Called after each register write. */
+  onWrite: () => void = () => {};
   readonly queue: QueuePair;
   readonly submission: Uint32Array;
   readonly lists: PlainBuffer;
@@ -88,7 +92,10 @@ export class ScriptedController {
       length: 0x2000,
       closed: false,
       read32: (offset: number) => (offset === CSTS_OFFSET ? this.csts : 0),
-      write32: (offset: number, value: number) => void this.writes.push([offset, value]),
+      write32: (offset: number, value: number) => {
+        this.writes.push([offset, value]);
+        this.onWrite();
+      },
     } as unknown as RegisterWindow;
     const system = {
       now: () => {
@@ -108,6 +115,7 @@ export class ScriptedController {
         { id: 2, blockSize: 4096, blocks: 1000n, blockCount: 1000 },
       ],
       release: async () => void this.released++,
+      ...(options.shared === undefined ? {} : { shared: options.shared }),
     };
     this.queue = new QueuePair(parts);
   }
