@@ -1,6 +1,7 @@
 import { changed, type Item, item, type Section } from '../src/item.js';
 import { whileOff } from '../src/noiommu.js';
 import { E, machine, type World, words } from '../src/world.js';
+import { iommufdItems, newestItems } from './noi-iommufd.js';
 import { noiommuUseItems } from './noi-use.js';
 
 const SET_CONTAINER = 0x3b68;
@@ -8,7 +9,6 @@ const SET_IOMMU = 0x3b66;
 const GET_STATUS = 0x3b67;
 const GET_DEVICE_FD = 0x3b6a;
 const PARAMETER = '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode';
-const noIommufd = 'iommufd is not in the simulation yet';
 
 const textOf = (text: string): Uint8Array => new TextEncoder().encode(`${text}\0`);
 
@@ -305,21 +305,9 @@ const orderItems: readonly Item[] = [
   ),
 ];
 
-const later = (id: string, text: string): Item => ({ id, words: text, variants: [], missing: noIommufd });
-
 export const noi: Section = {
   name: 'NOI',
   title: 'No-IOMMU mode',
   size: 32,
-  items: [
-    ...bindItems,
-    ...rightsItems,
-    ...noiommuUseItems,
-    later('NOI-26', 'From 6.2, with an iommufd as container: SET_CONTAINER puts the iommufd in no-IOMMU mode.'),
-    later('NOI-27', 'In that mode GET_DEVICE_FD needs CAP_SYS_RAWIO and no compatibility address space: EPERM.'),
-    later('NOI-28', 'From 6.6 to 7.2 a device without an IOMMU has no node below /dev/vfio/devices.'),
-    ...orderItems,
-    later('NOI-31', 'From 7.3: /dev/vfio/devices/noiommu-vfioX, whose device addresses are keys only.'),
-    later('NOI-32', 'From 7.3: IOMMU_IOAS_NOIOMMU_GET_PA gives the physical address of a mapping.'),
-  ],
+  items: [...bindItems, ...rightsItems, ...noiommuUseItems, ...iommufdItems, ...orderItems, ...newestItems],
 };

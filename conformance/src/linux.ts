@@ -108,7 +108,8 @@ export function linuxTarget(mode: Mode, rights: Rights, helpers: Helpers): Targe
     rights: [rights],
     has: existsSync('/dev/iommu') ? ['iommufd'] : [],
     world: ({ memlock, withoutType1, vfioPci }) => {
-      limit(memlock ?? 'unlimited');
+      // Without that right no limit can be raised, and a variant without it has no limit of its own.
+      if (rights !== 'no CAP_SYS_RESOURCE') limit(memlock ?? 'unlimited');
       haveType1(!withoutType1, helpers);
       if (vfioPci !== undefined) reloadVfioPci(vfioPci, helpers);
       return new World(system, {

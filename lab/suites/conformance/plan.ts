@@ -38,7 +38,12 @@ const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
       pattern: /unlocked secondary bus reset via: pciehp_reset_slot/,
       reason: 'edu is reset through its slot when it is closed; 6.12 remarks once that it does not lock the port',
     },
-    ...(name === 'no-remapping' ? [{ pattern: /No interrupt remapping support/, reason: '[T1-2] what it says' }] : []),
+    ...(name === 'no-remapping'
+      ? [
+          { pattern: /No interrupt remapping support/, reason: '[T1-2] what type1 says' },
+          { pattern: /MSI interrupts are not secure/, reason: '[IFD-8] what iommufd says' },
+        ]
+      : []),
     {
       pattern:
         /nvme nvme\d+: (failed to mark controller|ctrl state \d is not RESETTING|Removing after probe failure|Device not ready; aborting)/,
@@ -93,5 +98,6 @@ export default plan({
     mixed,
     on612(machine('iommu')),
     on612(machine('noiommu')),
+    on612(machine('no-remapping')),
   ],
 });

@@ -194,7 +194,7 @@ export class GroupFile extends OpenFile {
   /** Opens a device by way of an iommufd; the first opening binds and attaches it. */
   private openBound(slot: Slot, context: IommufdContext): OpenFile | number {
     if (slot.device !== undefined || this.group.noiommu) {
-      if (this.group.noiommu && context.compatible !== undefined) return -EPERM;
+      if (slot.device === undefined && context.compatible !== undefined) return -EPERM;
       return slot.openDevice(this);
     }
     const bound = BoundDevice.claim(context, this.machine, slot);

@@ -133,9 +133,13 @@ export class Memory {
   /** Physical address of the process's page at `address`; undefined where nothing is mapped. */
   physicalOf(address: bigint): bigint | undefined {
     const [segment] = this.space.segments(address, 1n) ?? [];
-    if (segment === undefined || !(segment.store instanceof ByteStore)) return undefined;
-    const pageSize = this.resident.get(segment.store)?.pageSize ?? PAGE;
-    return this.physical(segment.store, segment.offset, pageSize);
+    return segment && this.physicalBehind(segment);
+  }
+
+  /** Physical address of a segment's beginning; undefined where it is not memory. */
+  physicalBehind({ store, offset }: Segment): bigint | undefined {
+    if (!(store instanceof ByteStore)) return undefined;
+    return this.physical(store, offset, this.resident.get(store)?.pageSize ?? PAGE);
   }
 
   /** What memory of the process has a physical address. */

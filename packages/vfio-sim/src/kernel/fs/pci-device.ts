@@ -44,9 +44,9 @@ export function deviceFolder(machine: Machine, bus: Bus, slot: Slot): DirectoryN
     iommu_group: () =>
       slot.group === undefined ? undefined : link(`../../../kernel/iommu_groups/${slot.group.number}`),
     'vfio-dev': () =>
-      slot.vfioIndex === undefined || machine.iommufd === undefined
+      slot.vfioName === undefined || machine.iommufd === undefined
         ? undefined
-        : directory({ [`vfio${slot.vfioIndex}`]: directory({}) }),
+        : directory({ [slot.vfioName]: directory({}) }),
     sriov_totalvfs: () => (slot.virtualFunctions > 0 ? text(() => `${slot.virtualFunctions}\n`) : undefined),
     sriov_numvfs: () =>
       slot.virtualFunctions > 0

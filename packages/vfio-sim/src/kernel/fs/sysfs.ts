@@ -7,7 +7,6 @@ import type { Machine } from '../machine.js';
 import { HUGE_PAGE } from '../memory.js';
 import { type DynamicId, idWritten } from '../pci/ids.js';
 import type { Slot } from '../pci/slot.js';
-import { cdevsOf } from './device-nodes.js';
 import { modules } from './modules.js';
 import { action, type DirectoryNode, directory, link, listing, type Node, setting, text } from './nodes.js';
 import { deviceFolder } from './pci-device.js';
@@ -56,8 +55,8 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
       'vfio-dev': () =>
         machine.iommufd &&
         listing(
-          () => cdevsOf(machine, bus).map(({ vfioIndex }) => `vfio${vfioIndex}`),
-          (name) => link(`../../devices/pci0000:00/${withCdev(bus, name)}/vfio-dev/${name}`),
+          () => [...bus.slots.values()].flatMap(({ vfioName }) => vfioName ?? []),
+          (name) => link(`../../devices/pci0000:00/${addressOf(bus, name)}/vfio-dev/${name}`),
         ),
       nvme: directory({}),
       block: directory({}),
@@ -69,8 +68,8 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
 export const nodeNames = (bus: Bus): string[] =>
   [...bus.groups.values()].filter((group) => group.exists).map((group) => group.node);
 
-const withCdev = (bus: Bus, name: string): string | undefined =>
-  [...bus.slots.values()].find(({ vfioIndex }) => `vfio${vfioIndex}` === name)?.address;
+const addressOf = (bus: Bus, name: string): string | undefined =>
+  [...bus.slots.values()].find(({ vfioName }) => vfioName === name)?.address;
 
 function withSlot(bus: Bus, written: string, act: (slot: Slot) => number): number {
   const slot = bus.slots.get(written.trim());

@@ -4,6 +4,7 @@ import { EINVAL, ENOENT, EPERM } from '../errno.js';
 import type { Group } from '../group.js';
 import { MSI_WINDOW, reservedFor } from '../iommu-reach.js';
 import type { Machine } from '../machine.js';
+import { NoIommu } from '../noiommu.js';
 import type { Slot } from '../pci/slot.js';
 import type { IommufdContext } from './context.js';
 import { IommufdObject } from './objects.js';
@@ -33,11 +34,18 @@ export class BoundDevice extends IommufdObject {
     this.users = 1;
   }
 
+  /** It has no IOMMU ([NOI-31]). */
+  get isPhysical(): boolean {
+    return this.group.noiommu;
+  }
+
   /** Takes the DMA of the device's group: the object, or a negative errno ([IFD-8]). */
   static claim(context: IommufdContext, machine: Machine, { group, address }: Slot): BoundDevice | number {
     const { iommu, parameters, log } = machine;
-    if (group === undefined || !iommu?.coherent) return -EINVAL;
-    if (!iommu.interruptRemapping) {
+    if (group === undefined) return -EINVAL;
+    const physical = group.noiommu;
+    if (!physical && !iommu?.coherent) return -EINVAL;
+    if (!physical && !iommu?.interruptRemapping) {
       if (!parameters.iommufd.allow_unsafe_interrupts) return -EPERM;
       log.add(
         `vfio-pci ${address}: MSI interrupts are not secure, they cannot be isolated by the platform. Check that platform features like interrupt remapping are enabled. Use the "allow_unsafe_interrupts" module parameter to override`,
@@ -49,6 +57,7 @@ export class BoundDevice extends IommufdObject {
     group.owner = owner;
     owner.bound++;
     context.hold();
+    if (physical) group.setDomain(new NoIommu(machine));
     const device = new BoundDevice(context, machine, address, group, owner);
     context.objects.add(device);
     return device;
@@ -59,7 +68,10 @@ export class BoundDevice extends IommufdObject {
     this.detach();
     this.users = 0;
     this.context.objects.remove(this.id);
-    if (--this.owner.bound === 0) this.group.owner = undefined;
+    if (--this.owner.bound === 0) {
+      this.group.owner = undefined;
+      this.group.setDomain(undefined);
+    }
     this.context.release();
   }
 
@@ -79,7 +91,7 @@ export class BoundDevice extends IommufdObject {
     hwpt.ioas.table.unreserve(this);
     if (owner.attached.size === 0) {
       owner.hwpt = undefined;
-      this.group.setDomain(undefined);
+      this.translate(undefined);
     }
     this.leave(hwpt);
   }
@@ -90,7 +102,7 @@ export class BoundDevice extends IommufdObject {
       const status = this.change(hwpt);
       if (status !== -EINVAL) return status;
     }
-    const hwpt = new Hwpt(ioas, true, false);
+    const hwpt = new Hwpt(ioas, { automatic: true, physical: this.group.noiommu });
     this.context.objects.add(hwpt);
     const started = hwpt.start();
     const status = started < 0 ? started : this.change(hwpt);
@@ -112,7 +124,7 @@ export class BoundDevice extends IommufdObject {
     owner.attached.add(this);
     owner.hwpt = hwpt;
     hwpt.users++;
-    this.group.setDomain(hwpt);
+    this.translate(hwpt);
     return 0;
   }
 
@@ -132,7 +144,7 @@ export class BoundDevice extends IommufdObject {
     }
     owner.hwpt = hwpt;
     hwpt.users += owner.attached.size;
-    this.group.setDomain(hwpt);
+    this.translate(hwpt);
     before.users -= owner.attached.size - 1;
     this.leave(before);
     return 0;
@@ -143,7 +155,13 @@ export class BoundDevice extends IommufdObject {
     if (hwpt.automatic && hwpt.users === 0) this.context.objects.remove(hwpt.id);
   }
 
+  /** Without an IOMMU the device has physical addresses, and those of the table are keys ([NOI-31]). */
+  private translate(hwpt: Hwpt | undefined): void {
+    if (!this.group.noiommu) this.group.setDomain(hwpt);
+  }
+
   private reserveIn({ table }: Ioas): number {
+    if (this.group.noiommu) return 0;
     for (const [start, last] of [MSI_WINDOW, ...reservedFor(this.machine, [this.address])]) {
       const status = table.reserve({ start, last }, this);
       if (status === 0) continue;

@@ -4,7 +4,7 @@ import { EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM } from '../errno.js';
 import type { Machine } from '../machine.js';
 import type { IommufdContext } from './context.js';
 import { allocateHwpt, getDirtyBitmap, hardwareInfo, invalidate, setDirtyTracking } from './hwpt-commands.js';
-import { allowIovas, copy, iovaRanges, map, mapFile, unmap } from './ioas-commands.js';
+import { allowIovas, copy, iovaRanges, map, mapFile, physicalAddress, unmap } from './ioas-commands.js';
 import { Ioas } from './page-tables.js';
 
 /** `view` is a copy of the structure, zeros behind what the process gave; it is written back where the command succeeds. */
@@ -43,6 +43,7 @@ const table = (kernel: Machine['kernel']): [number, Command][] => {
   if (kernel.since('6.14')) known.push([0x92, command(8, changeProcess)]);
   if (kernel.since('6.15')) known.push([0x93, command(8, unsupported)]);
   if (kernel.since('6.17')) known.push([0x94, command(8, unsupported)]);
+  if (kernel.since('7.3')) known.push([0x95, command(40, physicalAddress)]);
   return known;
 };
 

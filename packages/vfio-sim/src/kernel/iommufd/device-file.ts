@@ -24,7 +24,7 @@ export class DeviceCdevFile extends OpenFile {
     private readonly machine: Machine,
   ) {
     super();
-    this.path = `/dev/vfio/devices/vfio${slot.vfioIndex}`;
+    this.path = `/dev/vfio/devices/${slot.vfioName}`;
   }
 
   override get details(): string {

@@ -29,7 +29,7 @@ export function allocateHwpt(context: IommufdContext, view: DataView): number {
   if (data || (flags & ~(NEST_PARENT | DIRTY_TRACKING)) !== 0) return -EOPNOTSUPP;
   if ((flags & NEST_PARENT) !== 0 && !machine.iommu?.nesting) return -EOPNOTSUPP;
   if (tracksDirty && !machine.iommu?.dirtyTracking) return -EOPNOTSUPP;
-  const hwpt = new Hwpt(parent as Ioas, false, tracksDirty);
+  const hwpt = new Hwpt(parent as Ioas, { tracksDirty });
   context.objects.add(hwpt);
   const status = hwpt.start();
   if (status < 0) context.objects.remove(hwpt.id);
@@ -40,7 +40,9 @@ export function allocateHwpt(context: IommufdContext, view: DataView): number {
 /** GET_HW_INFO: an Intel IOMMU, of which no register is told. Capability bit 0 is dirty tracking. */
 export function hardwareInfo(context: IommufdContext, view: DataView): number {
   if (view.getUint32(4, true) !== 0 || view.getUint32(28, true) >>> 8 !== 0) return -EOPNOTSUPP;
-  if (context.find('device', view.getUint32(8, true)) === undefined) return -ENOENT;
+  const device = context.find('device', view.getUint32(8, true));
+  if (device === undefined) return -ENOENT;
+  if (device.isPhysical) return -EOPNOTSUPP;
   const { memory, iommu } = context.machine;
   const zeros = new Uint8Array(view.getUint32(12, true));
   if (zeros.length > 0 && !writeUser(memory.space, view.getBigUint64(16, true), zeros)) return -EFAULT;

@@ -173,8 +173,11 @@ export class IoPagetable {
     this.reserved = this.reserved.filter((one) => one.owner !== owner);
   }
 
-  /** Hardware begins to translate by this table: everything is pinned. 0 or a negative errno ([IFD-26]). */
-  addDomain(domain: object): number {
+  /**
+   * Hardware begins to translate by this table: everything is pinned. 0 or a negative errno ([IFD-26]).
+   * @param unlimited it has no highest address
+   */
+  addDomain(domain: object, unlimited = false): number {
     const { machine } = this;
     const page = smallestHardwarePage(machine);
     if (page > BigInt(PAGE)) return -EINVAL;
@@ -182,7 +185,7 @@ export class IoPagetable {
       if ([area.iova, area.length, area.start].some((value) => value % page !== 0n)) return -EADDRINUSE;
     }
     const top = topOf(machine);
-    const status = top > TOP ? 0 : this.reserve({ start: top, last: TOP }, domain);
+    const status = unlimited || top > TOP ? 0 : this.reserve({ start: top, last: TOP }, domain);
     if (status < 0) return status;
     const first = this.domains.size === 0;
     this.domains.add(domain);

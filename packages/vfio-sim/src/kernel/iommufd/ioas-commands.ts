@@ -2,7 +2,7 @@
 
 import { PAGE } from '../address-space.js';
 import { viewOf } from '../argument.js';
-import { EBADF, EFAULT, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, EOVERFLOW } from '../errno.js';
+import { EBADF, EFAULT, EINVAL, EMSGSIZE, ENOENT, EOPNOTSUPP, EOVERFLOW, EPERM } from '../errno.js';
 import { MemoryFile } from '../memory.js';
 import type { IommufdContext } from './context.js';
 import { Pages } from './pages.js';
@@ -115,6 +115,28 @@ export function unmap(context: IommufdContext, view: DataView): number {
   if (status < 0) return status;
   view.setBigUint64(16, bytes, true);
   return bytes === 0n ? -ENOENT : 0;
+}
+
+/** IOAS_NOIOMMU_GET_PA: the physical address behind a device address, and how far it goes on ([NOI-32]). */
+export function physicalAddress(context: IommufdContext, view: DataView): number {
+  const { machine } = context;
+  if (!machine.rights.sysRawio) return -EPERM;
+  if (view.getUint32(4, true) !== 0 || view.getUint32(12, true) !== 0) return -EOPNOTSUPP;
+  const iova = view.getBigUint64(16, true);
+  const length = view.getBigUint64(24, true);
+  if (length === 0n) return -EINVAL;
+  if (iova + length - 1n > TOP) return -EOVERFLOW;
+  const ioas = context.find('ioas', view.getUint32(8, true));
+  if (ioas === undefined) return -ENOENT;
+  const hwpt = [...ioas.hwpts].find(({ physical }) => physical);
+  if (hwpt === undefined) return -EOPNOTSUPP;
+  let found = hwpt.resolve(iova, false);
+  if (found === 'protection') found = hwpt.resolve(iova, true);
+  if (typeof found === 'string') return -ENOENT;
+  const run = BigInt(Math.min(found.length, PAGE - (found.offset % PAGE)));
+  view.setBigUint64(24, run < length ? run : length, true);
+  view.setBigUint64(32, machine.memory.physicalBehind(found) ?? 0n, true);
+  return 0;
 }
 
 const accessOf = (flags: number) =>

@@ -32,22 +32,27 @@ export class Hwpt extends IommufdObject implements DmaDomain {
   readonly dirty = new Set<number>();
   tracking = false;
 
-  /**
-   * @param automatic made by ATTACH of an IOAS; it goes with the last device
-   * @param tracksDirty allocated so that written pages can be tracked
-   */
+  /** Made by ATTACH of an IOAS; it goes with the last device. */
+  readonly automatic: boolean;
+  /** Allocated so that written pages can be tracked. */
+  readonly tracksDirty: boolean;
+  /** No hardware translates by it: it only pins ([NOI-31]). */
+  readonly physical: boolean;
+
   constructor(
     readonly ioas: Ioas,
-    readonly automatic: boolean,
-    readonly tracksDirty: boolean,
+    { automatic = false, tracksDirty = false, physical = false },
   ) {
     super();
+    this.automatic = automatic;
+    this.tracksDirty = tracksDirty;
+    this.physical = physical;
     ioas.users++;
   }
 
   /** Begins to translate: 0 or a negative errno. */
   start(): number {
-    const status = this.ioas.table.addDomain(this);
+    const status = this.ioas.table.addDomain(this, this.physical);
     if (status === 0) this.ioas.hwpts.add(this);
     return status;
   }

@@ -91,6 +91,12 @@ export class Slot {
     return this.driver === 'vfio-pci' && !(this.unbinding && this.machine.kernel.since('6.6'));
   }
 
+  /** Name of its class device, and of its file below /dev/vfio/devices if it has one ([IFD-1], [NOI-31]). */
+  get vfioName(): string | undefined {
+    if (this.vfioIndex === undefined) return undefined;
+    return `${this.group?.noiommu && this.machine.kernel.since('7.3') ? 'noiommu-' : ''}vfio${this.vfioIndex}`;
+  }
+
   /** What fdinfo says of a descriptor of this device ([IFD-41]). */
   get fdinfo(): string {
     return this.machine.kernel.since('7.2') ? `vfio-device-syspath: /sys/devices/pci0000:00/${this.address}\n` : '';
