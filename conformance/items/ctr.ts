@@ -1,3 +1,4 @@
+import { Iommufd } from '../src/iommufd-world.js';
 import { changed, item, type Section } from '../src/item.js';
 import { E, machine, words } from '../src/world.js';
 
@@ -272,16 +273,26 @@ export const ctr: Section = {
       },
       { withoutType1: true },
     ),
-    item(
+    changed(
       'CTR-21',
-      'From 7.2 type1 gives 0 for extension 6, and SET_IOMMU(6) is ENODEV.',
-      (w) => {
-        const c = w.container();
-        w.is(w.extension(c, 6), 0, 'extension 6');
-        w.is(w.setContainer(w.group(machine.edu), c), 0, 'SET_CONTAINER');
-        w.is(w.setIommu(c, 6), E.NODEV, 'SET_IOMMU(6)');
+      'From 7.2 type1 gives 0 for extension 6, and SET_IOMMU(6) is ENODEV. DESTROY of object 0 tells an iommufd from a container.',
+      {
+        from: '7.2',
+        run: (w) => {
+          const c = w.container();
+          w.is(w.extension(c, 6), 0, 'extension 6');
+          w.is(w.setContainer(w.group(machine.edu), c), 0, 'SET_CONTAINER');
+          w.is(w.setIommu(c, 6), E.NODEV, 'SET_IOMMU(6)');
+        },
       },
-      { from: '7.2' },
+      {
+        from: '6.2',
+        needs: 'iommufd',
+        run: (w) => {
+          w.is(w.ioctl(w.container(), 0x3b80, words(8, 0)), E.INVAL, 'an empty container');
+          w.is(new Iommufd(w).destroy(0), E.NOENT, 'an iommufd');
+        },
+      },
     ),
   ],
 };

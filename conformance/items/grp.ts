@@ -1,4 +1,5 @@
 import { eduCopies } from '../src/edu.js';
+import { bound } from '../src/iommufd-world.js';
 import { changed, type Item, item, type Section } from '../src/item.js';
 import { E, machine, word, words } from '../src/world.js';
 import { deviceFdItems } from './grp-device-fd.js';
@@ -94,12 +95,17 @@ const nodeItems: readonly Item[] = [
       },
     ],
   },
-  {
-    id: 'GRP-5',
-    words: 'From 6.6: open while a device of the group is bound through its own node: EBUSY.',
-    variants: [],
-    missing: 'iommufd and the device node are not in the simulation yet',
-  },
+  item(
+    'GRP-5',
+    'From 6.6: open while a device of the group is bound through its own node: EBUSY.',
+    (w) => {
+      const { device } = bound(w, machine.pair[1]);
+      w.is(w.open(w.groupPath(machine.pair[0])), E.BUSY, 'open while the other member is bound');
+      w.close(device);
+      w.ok(w.open(w.groupPath(machine.pair[0])), 'open afterwards');
+    },
+    { from: '6.6', needs: 'iommufd' },
+  ),
   item('GRP-6', 'GET_STATUS: argsz 8 at least, not changed; bit 0 VIABLE, bit 1 CONTAINER_SET.', (w) => {
     const group = w.group(machine.edu);
     for (const size of [0, 7]) w.is(w.ioctl(group, GET_STATUS, words(size, 0)), E.INVAL, `argsz ${size}`);

@@ -9,7 +9,7 @@ import { sections } from '../../../conformance/src/sections.js';
 import { machine } from '../../../conformance/src/world.js';
 import { check, field, loadModule, mode, program, run, test } from '../guest.js';
 
-const target: Mode = run.startsWith('no-remapping') ? 'no remapping' : run === 'mixed' ? 'mixed' : mode;
+const target: Mode = run.startsWith('no-remapping') ? 'no remapping' : run.startsWith('mixed') ? 'mixed' : mode;
 const allRights: readonly Rights[] = ['all', 'no CAP_IPC_LOCK', 'no CAP_SYS_RAWIO', 'no CAP_SYS_RESOURCE'];
 const dropped = (rights: Rights): string => rights.replace('no CAP_', '').toLowerCase();
 

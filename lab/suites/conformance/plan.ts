@@ -99,5 +99,6 @@ export default plan({
     on612(machine('iommu')),
     on612(machine('noiommu')),
     on612(machine('no-remapping')),
+    on612(mixed),
   ],
 });

@@ -23,15 +23,16 @@ export class BoundDevice extends IommufdObject {
   readonly kind = 'device';
 
   private constructor(
-    private readonly context: IommufdContext,
+    readonly context: IommufdContext,
     private readonly machine: Machine,
-    private readonly address: string,
+    private readonly slot: Slot,
     private readonly group: Group,
     private readonly owner: GroupOwner,
   ) {
     super();
     // Whoever bound it needs it.
     this.users = 1;
+    slot.bound = this;
   }
 
   /** It has no IOMMU ([NOI-31]). */
@@ -40,7 +41,8 @@ export class BoundDevice extends IommufdObject {
   }
 
   /** Takes the DMA of the device's group: the object, or a negative errno ([IFD-8]). */
-  static claim(context: IommufdContext, machine: Machine, { group, address }: Slot): BoundDevice | number {
+  static claim(context: IommufdContext, machine: Machine, slot: Slot): BoundDevice | number {
+    const { group, address } = slot;
     const { iommu, parameters, log } = machine;
     if (group === undefined) return -EINVAL;
     const physical = group.noiommu;
@@ -58,7 +60,7 @@ export class BoundDevice extends IommufdObject {
     owner.bound++;
     context.hold();
     if (physical) group.setDomain(new NoIommu(machine));
-    const device = new BoundDevice(context, machine, address, group, owner);
+    const device = new BoundDevice(context, machine, slot, group, owner);
     context.objects.add(device);
     return device;
   }
@@ -67,6 +69,7 @@ export class BoundDevice extends IommufdObject {
   unbind(): void {
     this.detach();
     this.users = 0;
+    this.slot.bound = undefined;
     this.context.objects.remove(this.id);
     if (--this.owner.bound === 0) {
       this.group.owner = undefined;
@@ -162,7 +165,7 @@ export class BoundDevice extends IommufdObject {
 
   private reserveIn({ table }: Ioas): number {
     if (this.group.noiommu) return 0;
-    for (const [start, last] of [MSI_WINDOW, ...reservedFor(this.machine, [this.address])]) {
+    for (const [start, last] of [MSI_WINDOW, ...reservedFor(this.machine, [this.slot.address])]) {
       const status = table.reserve({ start, last }, this);
       if (status === 0) continue;
       table.unreserve(this);

@@ -76,9 +76,11 @@ export class DeviceCdevFile extends OpenFile {
     const device = slot.openDevice({
       hold: () => {
         group.devicesBound++;
+        slot.openedByFile = true;
       },
       release: () => {
         group.devicesBound--;
+        slot.openedByFile = false;
         this.bound = undefined;
         bound.unbind();
       },

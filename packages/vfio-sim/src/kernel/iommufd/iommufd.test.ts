@@ -170,6 +170,35 @@ describe('devices of an iommufd', () => {
   });
 });
 
+describe('a reset of the whole bus, asked for by a device file', () => {
+  it('[RST-13] [RST-14] tells who has each function, and takes no groups', () => {
+    const { sim, iommufd } = machine({ devices: { [a]: edu(), [b]: edu() }, groups: { 4: [a], 5: [b] } });
+    const { device, id } = bind(sim, iommufd, 'vfio0');
+    const info = () => {
+      const bytes = words(28, 0, 0, 0, 0, 0, 0);
+      expect(sim.ioctl(device, 0x3b70, bytes)).toBe(0);
+      return [word(bytes, 4), word(bytes, 12), word(bytes, 20) | 0];
+    };
+    expect(info()).toEqual([1, id, -1]);
+    expect(sim.ioctl(device, 0x3b71, words(12, 0, 0))).toBe(-22);
+    const other = bind(sim, iommufd, 'vfio1');
+    expect(info()).toEqual([3, id, other.id]);
+    expect(sim.ioctl(device, 0x3b71, words(16, 0, 1, sim.open('/dev/vfio/vfio', 2)))).toBe(-22);
+    expect(sim.ioctl(device, 0x3b71, words(12, 0, 0))).toBe(0);
+    sim.close(other.device);
+    expect(info()).toEqual([1, id, -1]);
+  });
+
+  it('[RST-14] counts a member of the same group as owned', () => {
+    const { sim, iommufd } = machine({ devices: { [a]: edu(), [b]: edu() }, groups: { 4: [a, b] } });
+    const { device, id } = bind(sim, iommufd);
+    const bytes = words(28, 0, 0, 0, 0, 0, 0);
+    expect(sim.ioctl(device, 0x3b70, bytes)).toBe(0);
+    expect([word(bytes, 4), word(bytes, 12), word(bytes, 20)]).toEqual([3, id, 0]);
+    expect(sim.ioctl(device, 0x3b71, words(12, 0, 0))).toBe(0);
+  });
+});
+
 describe('address spaces', () => {
   it('[IFD-29] share pinned pages with copies', () => {
     const { sim, raw, iommufd } = machine({ capabilities: { ipcLock: false }, memlock: 8192 });

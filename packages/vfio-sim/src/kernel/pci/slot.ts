@@ -5,6 +5,7 @@ import { EAGAIN, EINVAL } from '../errno.js';
 import type { EventFd } from '../eventfd.js';
 import type { OpenFile } from '../fds.js';
 import type { Group } from '../group.js';
+import type { BoundDevice } from '../iommufd/bound-device.js';
 import type { Machine, Parameters } from '../machine.js';
 import type { PciFunction } from './function.js';
 import { resetAndRestore, setPower } from './saved-state.js';
@@ -35,6 +36,10 @@ export class Slot {
   physical: Slot | undefined;
   /** Other functions on its bus. */
   neighbours: () => Slot[] = () => [];
+  /** What an iommufd has of it, while it is bound to one. */
+  bound: BoundDevice | undefined;
+  /** It was opened by its own file, and not by way of its group. */
+  openedByFile = false;
   /** X of `/dev/vfio/devices/vfioX`, while vfio-pci has it. */
   vfioIndex: number | undefined;
   /** The parameters of vfio-pci when it took this function. */
