@@ -99,10 +99,18 @@ export const life: Section = {
         const { device } = w.device(nvme);
         const cacheLine = w.hardware(nvme).getUint8(0x0c);
         const { window } = w.window(device, 0, 4096);
-        // Sizes of queue entries, with the controller off.
-        window.write32(CC, 0x0046_0000);
-        w.is(window.read32(CC), 0x0046_0000, 'controller configuration in use');
         w.setConfig(device, COMMAND, 2, MEMORY | BUS_MASTER);
+        // The controller is switched on, with admin queues that it is never told to look at: QEMU's keeps what a reset clears only then.
+        for (const [register, value] of [
+          [0x24, 0x0003_0003],
+          [0x28, 0x1_0000],
+          [0x2c, 0],
+          [0x30, 0x2_0000],
+          [0x34, 0],
+          [CC, 0x0046_0001],
+        ] as const)
+          window.write32(register, value);
+        w.is(window.read32(CC), 0x0046_0001, 'controller configuration in use');
         w.setConfig(device, 0x0c, 1, cacheLine ^ 0x10);
         w.is(w.setIrqs(device, EVENTFD_TRIGGER, 2, 0, 1, [w.eventfd()]), 0, 'SET_IRQS of MSI-X');
         const used = w.hardware(nvme);
