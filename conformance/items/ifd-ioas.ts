@@ -14,7 +14,8 @@ import {
 } from '../src/iommufd-world.js';
 import { changed, type Item, item } from '../src/item.js';
 import { E, machine, words } from '../src/world.js';
-import { at, dma, PAGE, UNMAPPED } from './t1-calls.js';
+import { reaches } from './ifd-calls.js';
+import { at, PAGE, UNMAPPED } from './t1-calls.js';
 
 const first = machine.pair[0];
 const needs = { from: '6.2', needs: 'iommufd' } as const;
@@ -87,9 +88,7 @@ export const commandItems: readonly Item[] = [
       const memory = w.memory(PAGE);
       w.is(iommufd.map(ioas, at(0), memory.address, PAGE), 0, 'IOAS_MAP');
       w.close(iommufd.fd);
-      memory.bytes.set([1, 2, 3, 4]);
-      await dma(w, device, 'to memory', at(0), 4);
-      w.is([...memory.bytes.subarray(0, 4)], [0, 0, 0, 0], 'the device writes there still');
+      w.is(await reaches(w, device, at(0), memory.bytes), true, 'DMA afterwards');
       const before = pinned(w);
       w.close(device);
       w.is(before - pinned(w), PAGE, 'bytes unpinned when it closes');
@@ -311,9 +310,7 @@ export const ioasItems: readonly Item[] = [
         const before = pinned(w);
         w.is(iommufd.copy({ ioas, iova: at(8) }, { ioas, iova: at(1) }, PAGE), 0, 'IOAS_COPY');
         w.is(pinned(w) - before, 0, 'bytes pinned by it');
-        memory.bytes.set([1, 2, 3, 4], PAGE);
-        await dma(w, device, 'to memory', at(8), 4);
-        w.is([...memory.bytes.subarray(PAGE, PAGE + 4)], [0, 0, 0, 0], 'what the device wrote by the copy');
+        w.is(await reaches(w, device, at(8), memory.bytes.subarray(PAGE)), true, 'DMA by the copy');
       },
     },
     {
@@ -355,9 +352,7 @@ export const fileItems: readonly Item[] = [
       const map = (file: number) => iommufd.call(0x8f, structure([40, 7, ioas, file], 4096n, 4096n, at(0)));
       w.is(map(900), E.BADF, 'a descriptor that is not open');
       w.is(map(fd), 0, 'the second page of a memfd');
-      memory.bytes.set([1, 2, 3, 4], PAGE);
-      await dma(w, device, 'to memory', at(0), 4);
-      w.is([...memory.bytes.subarray(PAGE, PAGE + 4)], [0, 0, 0, 0], 'what the device wrote');
+      w.is(await reaches(w, device, at(0), memory.bytes.subarray(PAGE)), true, 'DMA to the second page');
       const other = bound(w, first);
       w.setConfig(other.device, 4, 2, 6);
       w.is(iommufd.map(ioas, at(8), w.window(other.device, 0, PAGE).address, PAGE), E.FAULT, 'IOAS_MAP of registers');
