@@ -84,7 +84,7 @@ export class NvmeFaults {
     return take(this.drops, command) !== undefined;
   }
 
-  /** For the controller: the status that this command is to end with. */
+  /** @internal For the controller: the status that this command is to end with. */
   takeFailure(command: Command): number | undefined {
     return take(this.failures, command)?.status;
   }
