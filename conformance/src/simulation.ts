@@ -15,7 +15,7 @@ import {
 import type { Variant } from './item.js';
 import { atLeast, type Version } from './kernel.js';
 import type { Target } from './run.js';
-import { E, type Heir, machine, World } from './world.js';
+import { type Heir, machine, World } from './world.js';
 
 /** The kernels that are simulated: the seed, those of the lab, and the newest that was read. */
 export const simulatedKernels: readonly Version[] = ['seed', '6.1', '6.12', '7.3'];
@@ -138,7 +138,7 @@ export function simulationTarget(
         openElsewhere: (path) => {
           const fd = sim.open(path, 2);
           if (fd >= 0) sim.close(fd);
-          return fd < 0 ? fd : Math.max(0, E.PERM + 1);
+          return Math.min(fd, 0);
         },
         heir: heirOf(sim, system, variant),
         log: () => sim.log,

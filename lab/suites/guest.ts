@@ -4,7 +4,7 @@
  * whatever happens next.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { release } from 'node:os';
 import { createInterface } from 'node:readline';
 import { ReadStream } from 'node:tty';
@@ -82,6 +82,9 @@ export function command(name: string, ...args: readonly string[]): string {
   const how = error?.message ?? (signal ? `ended by ${signal}` : `exit code ${status}`);
   throw new Error(`${[name, ...args].join(' ')}: ${how}\n${stderr}`);
 }
+
+/** How many descriptors this process has open. */
+export const openFiles = (): number => readdirSync('/proc/self/fd').length;
 
 /** Loads a carried kernel module and what it needs. */
 export function loadModule(name: string, ...parameters: readonly string[]): void {

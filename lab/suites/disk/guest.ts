@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { Nvme } from 'vfio-drivers-example';
 import { bind, unbind } from 'vfio-pci';
+import { blockDevice } from '../block-device.js';
 import { check, command, field, loadModule, note, same, test } from '../guest.js';
 import { openForMode } from '../open.js';
-import { blockDevice, checksums, choose, compareFiles, makeFileSystem } from './files.js';
+import { checksums, choose, compareFiles, makeFileSystem } from './files.js';
 
 const source = '0000:01:00.0';
 const copy = '0000:02:00.0';

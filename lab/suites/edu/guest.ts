@@ -1,11 +1,9 @@
-import { readdirSync } from 'node:fs';
 import { bind } from 'vfio-pci';
 import { eduBehaviour, type Refusal } from '../../../tests/edu-behaviour/index.js';
-import { field, kernelLog, mode, same, test } from '../guest.js';
+import { field, kernelLog, mode, openFiles, same, test } from '../guest.js';
 import { openForMode } from '../open.js';
 
 const address = '0000:01:00.0';
-const openFiles = (): number => readdirSync('/proc/self/fd').length;
 
 /** What the kernel's driver of the IOMMU reported, from its log. */
 const refused = async (): Promise<Refusal[]> =>

@@ -4,7 +4,7 @@ import { closeSync, openSync, readdirSync, readFileSync, truncateSync, writeFile
 import { resolve } from 'node:path';
 import { Nvme } from 'vfio-drivers-example';
 import { bind } from 'vfio-pci';
-import { check, field, mark, mode, monitor, note, program, same, test } from '../guest.js';
+import { check, field, mark, mode, monitor, note, openFiles, program, same, test } from '../guest.js';
 import { openForMode } from '../open.js';
 
 const address = '0000:01:00.0';
@@ -68,8 +68,6 @@ function watch(milliseconds: number, mebibytes = watchedMiB): Watch {
   });
   return { ready, found };
 }
-
-const openFiles = (): number => readdirSync('/proc/self/fd').length;
 
 /** Opens the device, reads one block, closes; the descriptors of this process are as before. */
 async function reopen(): Promise<void> {

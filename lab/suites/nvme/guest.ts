@@ -1,12 +1,10 @@
-import { readdirSync } from 'node:fs';
 import { bind } from 'vfio-pci';
 import { nvmeBehaviour, possible, runBehaviour } from '../../../tests/nvme-behaviour/index.js';
 import { NvmeOnDevice } from '../../../tests/nvme-behaviour/on-device.js';
-import { check, field, kernelLog, mode, same, test } from '../guest.js';
+import { check, field, kernelLog, mode, openFiles, same, test } from '../guest.js';
 import { openForMode } from '../open.js';
 
 const address = '0000:01:00.0';
-const openFiles = (): number => readdirSync('/proc/self/fd').length;
 
 let controller: NvmeOnDevice | undefined;
 let before = 0;

@@ -30,6 +30,14 @@ function attempt(what: string, address: string, options: { memlock?: number; roo
   return result;
 }
 
+/** Waits until the kernel's driver has taken a disk. */
+async function taken(address: string): Promise<void> {
+  for (let waited = 0; findDevice(address).driver !== 'nvme'; waited += 100) {
+    check(waited < 20_000, `nvme did not take ${address}`);
+    await sleep(100);
+  }
+}
+
 /** Loads the addon, whose first use opens what stays open. */
 test('an address that is none, and one where nothing is, are refused', async () => {
   await PciDevice.open('0000:1f:00.0').catch(() => {});
@@ -85,10 +93,7 @@ if (run === 'iommu') {
   test('[GRP-7] a group with a device of another driver is refused, with that device and its driver', async () => {
     loadModule('nvme');
     bind(shared);
-    for (let waited = 0; findDevice(neighbour).driver !== 'nvme'; waited += 100) {
-      check(waited < 20_000, `nvme did not take ${neighbour}`);
-      await sleep(100);
-    }
+    await taken(neighbour);
     const { message, details } = await refused('ERR_VFIO_GROUP_NOT_VIABLE', () => PciDevice.open(shared));
     check(message.includes(neighbour) && message.includes('nvme'), message);
     check(JSON.stringify(details).includes(neighbour), JSON.stringify(details));
@@ -162,10 +167,7 @@ if (run === 'iommu') {
   });
 
   test('wrong transfers and freed buffers are refused before the controller is told', async () => {
-    for (let waited = 0; findDevice(disk).driver !== 'nvme'; waited += 100) {
-      check(waited < 20_000, `nvme did not take ${disk}`);
-      await sleep(100);
-    }
+    await taken(disk);
     bind(disk);
     await using nvme = await Nvme.open(disk);
     const [first] = nvme.namespaces;

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, readdirSync, readlinkSync } from 'node:fs';
+import { mkdirSync, readlinkSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { blockDevice } from '../block-device.js';
 import { check, command, field, loadModule, mode, same, test } from '../guest.js';
 
 const edu = '0000:01:00.0';
@@ -37,27 +38,11 @@ const driverOf = (address: string): string | undefined => {
   }
 };
 
-async function blockDevice(): Promise<string> {
-  for (let waited = 0; waited < 30_000; waited += 100) {
-    try {
-      const [controller] = readdirSync(`/sys/bus/pci/devices/${disk}/nvme`);
-      const name = readdirSync(`/sys/bus/pci/devices/${disk}/nvme/${controller}`).find((entry) =>
-        /^nvme\d+(c\d+)?n\d+$/.test(entry),
-      );
-      if (name !== undefined) return `/dev/${name}`;
-    } catch {
-      // Not there yet: the driver probes in the background.
-    }
-    await new Promise((done) => setTimeout(done, 100));
-  }
-  throw new Error('no block device');
-}
-
 const sum = (device: string): string => command('sha256sum', device).slice(0, 64);
 
 test('vfio list names every function that lspci names, with its driver', async () => {
   loadModule('nvme');
-  await blockDevice();
+  await blockDevice(disk);
   const listed = parsed<{ address: string; vendor: number; device: number; driver: string | null }[]>(
     await vfio('list', '--json'),
   );
@@ -75,7 +60,7 @@ test('vfio list names every function that lspci names, with its driver', async (
 });
 
 test('the demo refuses a disk that is mounted, in use as swap, or held by another block device', async () => {
-  const device = await blockDevice();
+  const device = await blockDevice(disk);
   const refuses = async (pattern: RegExp) => {
     const { code, out, err } = await demo('--device', disk, '--destroy-data');
     same(code, 1, 'exit code');
@@ -175,7 +160,7 @@ test(
     const sums = async () => {
       same((await vfio('unbind', disk, '--yes')).code, 0, 'exit code of unbind');
       same(driverOf(disk), 'nvme', 'driver after unbind');
-      const result = sum(await blockDevice());
+      const result = sum(await blockDevice(disk));
       same((await vfio('bind', disk, '--yes')).code, 0, 'exit code of bind');
       return result;
     };

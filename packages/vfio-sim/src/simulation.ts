@@ -7,6 +7,7 @@ import {
   type Fd,
   type FileStatus,
   type IoctlPlaces,
+  isImmovable,
   type MemoryMapping,
   type MemoryRequest,
   type SystemCalls,
@@ -20,7 +21,6 @@ import { EBADF, EDEADLK, EINVAL } from './kernel/errno.js';
 import { EventFd } from './kernel/eventfd.js';
 import { ExitList } from './kernel/exit-list.js';
 import type { OpenFile } from './kernel/fds.js';
-import { isImmovable } from './kernel/foreign-memory.js';
 import { FileSystem } from './kernel/fs/root.js';
 import type { DmaFault } from './kernel/log.js';
 import type { Machine } from './kernel/machine.js';
