@@ -145,3 +145,12 @@ export const noiommuMessages: readonly ExpectedMessage[] = [
     reason: 'no-IOMMU mode taints and warns at bind and open [NOI-9] [NOI-21]',
   },
 ];
+
+/** What the driver of the IOMMU logs beside the lines that name the refused accesses, for `expected`. */
+export const iommuFaultMessages: readonly ExpectedMessage[] = [
+  { pattern: /DMAR: DRHD: handling fault status reg/, reason: "the IOMMU's interrupt for refused DMA" },
+  {
+    pattern: /dmar_fault: \d+ callbacks suppressed/,
+    reason: 'refused accesses that came too fast for the kernel to print each',
+  },
+];

@@ -1,4 +1,4 @@
-import { mebibytes, noiommuMessages, nvme, plan, type Run } from '../../src/suite.js';
+import { iommuFaultMessages, mebibytes, noiommuMessages, nvme, plan, type Run } from '../../src/suite.js';
 
 const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
   name,
@@ -33,7 +33,7 @@ const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
       pattern: /DMAR: \[DMA Write NO_PASID\] Request device \[01:00\.0\] fault addr 0x101000 /,
       reason: '[T1-26] edu writes where it may only read',
     },
-    { pattern: /DMAR: DRHD: handling fault status reg/, reason: "[T1-26] the IOMMU's interrupt for that" },
+    ...iommuFaultMessages,
     {
       pattern: /unlocked secondary bus reset via: pciehp_reset_slot/,
       reason: 'edu is reset through its slot when it is closed; 6.12 remarks once that it does not lock the port',

@@ -1,4 +1,4 @@
-import { mebibytes, noiommuMessages, plan, type Run } from '../../src/suite.js';
+import { iommuFaultMessages, mebibytes, noiommuMessages, plan, type Run } from '../../src/suite.js';
 
 const namespace = (nsid: number, drive: string, blockSize: number): string[] => [
   // Without it the drive ignores what Dataset Management deallocates.
@@ -33,7 +33,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
             reason: 'the suite lets the controller store data where nothing is mapped',
             required: true,
           },
-          { pattern: /DMAR: DRHD: handling fault status reg/, reason: "the IOMMU's interrupt for these faults" },
+          ...iommuFaultMessages,
         ],
 });
 
