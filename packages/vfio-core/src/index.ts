@@ -15,7 +15,7 @@ export { type OpenOptions, openDevice } from './container/open.js';
 export { pciAddress } from './container/pci-address.js';
 export { isBridgeClass, pciClassName } from './container/pci-class.js';
 export { notPermitted, notViable } from './container/refusals.js';
-export { type MapRequest, Type1 } from './container/type1.js';
+export { Type1 } from './container/type1.js';
 export {
   type ClosePhase,
   closePhases,
@@ -50,6 +50,7 @@ export type {
 export { isImmovable } from './memory/immovable.js';
 export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';
+export type { Mapper, MapperInfo, MapRequest } from './memory/mapper.js';
 export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';
 export { PagedBuffer, type PagedParts } from './memory/paged-buffer.js';
 export { isType1Space, Type1Space } from './memory/type1-space.js';

@@ -3,33 +3,27 @@
 import { Errno } from '../errors/errno.js';
 import { VfioError } from '../errors/error.js';
 import { type CallFacts, check } from '../errors/system-error.js';
+import type { Mapper, MapRequest } from '../memory/mapper.js';
+import type { ExitStep, SystemCalls } from '../seam/system-calls.js';
 import { constants, Ioctl } from '../uapi/constants.js';
 import { decodeType1Info, type Type1Info } from '../uapi/replies.js';
 import { decode, encode } from '../uapi/struct.js';
 import { structs } from '../uapi/structs.js';
 import type { Container } from './container.js';
 
-/** One mapping. All three of `iova`, `address` and `size` are multiples of the smallest page size ([T1-19]). */
-export interface MapRequest {
-  readonly iova: bigint;
-  /** User address of the memory. */
-  readonly address: bigint;
-  readonly size: number;
-  /** The device may read. */
-  readonly read: boolean;
-  /** The device may write. */
-  readonly write: boolean;
-}
-
 /** Replies with capabilities are a few hundred bytes; a kernel that wants more than this is not believed. */
 const longestReply = 1 << 20;
 
 /** Maps and unmaps on a container whose IOMMU model is type1 (1, 3 or 6). No policy: that is `Type1Space`. */
-export class Type1 {
+export class Type1 implements Mapper {
   readonly container: Container;
 
   constructor(container: Container) {
     this.container = container;
+  }
+
+  get system(): SystemCalls {
+    return this.container.system;
   }
 
   /** Page sizes, usable ranges, room left ([T1-9] to [T1-15]). */
@@ -75,8 +69,12 @@ export class Type1 {
     return decode(structs.vfio_iommu_type1_dma_unmap, bytes).size;
   }
 
-  /** The structure of {@link unmapAll}, for the list that is played at process exit. */
-  unmapAllBytes(): Uint8Array {
+  unmapAllStep(): ExitStep {
+    const { fd } = this.container;
+    return { call: 'ioctl', fd, request: Ioctl.VFIO_IOMMU_UNMAP_DMA, bytes: this.unmapAllBytes() };
+  }
+
+  private unmapAllBytes(): Uint8Array {
     const struct = structs.vfio_iommu_type1_dma_unmap;
     if (this.container.extension(constants.VFIO_UNMAP_ALL) > 0) {
       return encode(struct, { flags: constants.VFIO_DMA_UNMAP_FLAG_ALL });

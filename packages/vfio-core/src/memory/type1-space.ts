@@ -6,15 +6,16 @@ import { exitPhase } from '../container/exit-phases.js';
 import type { IommuGroup } from '../container/find-group.js';
 import { Group } from '../container/group.js';
 import { notViable } from '../container/refusals.js';
-import { type MapRequest, Type1 } from '../container/type1.js';
+import { Type1 } from '../container/type1.js';
 import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
 import type { SystemCalls } from '../seam/system-calls.js';
-import { constants, Ioctl } from '../uapi/constants.js';
+import { constants } from '../uapi/constants.js';
 import { type ArenaPiece, DmaArena } from './arena.js';
 import { ContiguousBuffer } from './buffer.js';
 import type { AddressRange, AllocateOptions, DmaBuffer, DmaSpace } from './dma.js';
 import { IovaAllocator } from './iova-allocator.js';
+import type { MapRequest } from './mapper.js';
 import { mappingOutOfMemory } from './memlock.js';
 
 const brand: unique symbol = Symbol.for('vfio-core.Type1Space') as never;
@@ -270,9 +271,7 @@ export class Type1Space implements DmaSpace {
     if (first) this.container.setIommu(constants.VFIO_TYPE1v2_IOMMU);
     this.readRanges();
     if (first) {
-      const step = { call: 'ioctl', fd: this.container.fd, request: Ioctl.VFIO_IOMMU_UNMAP_DMA } as const;
-      const bytes = this.type1.unmapAllBytes();
-      this.exits.push(this.system.onExit(exitPhase['memory unmapped'], { ...step, bytes }));
+      this.exits.push(this.system.onExit(exitPhase['memory unmapped'], this.type1.unmapAllStep()));
     }
   }
 
