@@ -53,13 +53,15 @@ static Napi::Value Pwrite(const Napi::CallbackInfo& info) {
   return Number(info.Env(), Result(pwrite(fd, from.data, from.length, offset)));
 }
 
-// memfd(name)
+// memfd(name, hugePageBits): 0 for ordinary pages, else the base-2 logarithm of the page's size
 static Napi::Value Memfd(const Napi::CallbackInfo& info) {
   Arguments arguments(info);
   Arguments::Text name;
   arguments.String(0, "name", &name);
+  uint32_t bits = arguments.Uint32(1, "hugePageBits");
   if (!arguments.ok()) return {};
-  return Number(info.Env(), Result(syscall(SYS_memfd_create, name.text, MFD_CLOEXEC)));
+  uint32_t flags = MFD_CLOEXEC | (bits == 0 ? 0 : MFD_HUGETLB | bits << MFD_HUGE_SHIFT);
+  return Number(info.Env(), Result(syscall(SYS_memfd_create, name.text, flags)));
 }
 
 // truncate(fd, bytes)

@@ -17,14 +17,14 @@ import { PAGE } from './kernel/address-space.js';
 import { UserArgument } from './kernel/argument.js';
 import type { Bus } from './kernel/bus.js';
 import { ByteStore } from './kernel/byte-store.js';
-import { EBADF, EDEADLK, EINVAL } from './kernel/errno.js';
+import { EBADF, EDEADLK, EINVAL, ENODEV } from './kernel/errno.js';
 import { EventFd } from './kernel/eventfd.js';
 import { ExitList } from './kernel/exit-list.js';
 import type { OpenFile } from './kernel/fds.js';
 import { FileSystem } from './kernel/fs/root.js';
 import type { DmaFault } from './kernel/log.js';
 import type { Machine } from './kernel/machine.js';
-import { MemoryFile } from './kernel/memory.js';
+import { HUGE_PAGE, MemoryFile } from './kernel/memory.js';
 import { Pump } from './kernel/pump.js';
 import { Type1 } from './kernel/type1.js';
 import { Watches } from './kernel/watches.js';
@@ -239,10 +239,12 @@ export class Simulation implements SystemCalls {
     return isImmovable(bytes) ? this.machine.memory.space.addressOf(bytes) : -EINVAL;
   }
 
-  memfd(name: string): Fd {
+  memfd(name: string, hugePageSize = PAGE): Fd {
     const { memory, fds } = this.machine;
+    if (hugePageSize <= 0 || !Number.isInteger(Math.log2(hugePageSize))) return -EINVAL;
+    if (hugePageSize !== PAGE && hugePageSize !== HUGE_PAGE) return -ENODEV;
     const store = new ByteStore(0);
-    return fds.add(new MemoryFile(`/memfd:${name}`, store, PAGE, memory, () => memory.drop(store)));
+    return fds.add(new MemoryFile(`/memfd:${name}`, store, hugePageSize, memory, () => memory.drop(store)));
   }
 
   truncate(fd: Fd, bytes: number): number {

@@ -24,7 +24,7 @@ export interface Addon {
   ioctlAsync(fd: number, request: number, argument?: number | Uint8Array, places?: object): Promise<number>;
   pread(fd: number, into: Uint8Array, offset: number): number;
   pwrite(fd: number, from: Uint8Array, offset: number): number;
-  memfd(name: string): number;
+  memfd(name: string, hugePageBits: number): number;
   truncate(fd: number, bytes: number): number;
   punchHole(fd: number, offset: number, length: number): number;
   eventfd(initial: number): number;

@@ -82,8 +82,11 @@ export class LinuxSystemCalls implements SystemCalls {
     return address % BigInt(this.pageSize) === 0n ? address : -EINVAL;
   }
 
-  memfd(name: string): Fd {
-    return this.addon.memfd(name);
+  memfd(name: string, hugePageSize = 0): Fd {
+    if (hugePageSize === 0) return this.addon.memfd(name, 0);
+    const bits = Math.log2(hugePageSize);
+    // Six bits say the size ([linux/memfd.h]).
+    return Number.isInteger(bits) && bits > 0 && bits < 64 ? this.addon.memfd(name, bits) : -EINVAL;
   }
 
   truncate(fd: Fd, bytes: number): number {

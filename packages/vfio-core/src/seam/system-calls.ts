@@ -136,8 +136,11 @@ export interface SystemCalls {
    * `-22` where it is not page-aligned or can move.
    */
   addressOf(bytes: ArrayBufferLike): bigint | number;
-  /** An anonymous shared memory file, close-on-exec. */
-  memfd(name: string): Fd;
+  /**
+   * An anonymous shared memory file, close-on-exec.
+   * @param hugePageSize bytes of the huge pages that it is made of; ordinary pages without. `-19` (ENODEV) where there are none of that size
+   */
+  memfd(name: string, hugePageSize?: number): Fd;
   truncate(fd: Fd, bytes: number): number;
   /** Gives a page-aligned range of a memfd back; it reads zero afterwards. */
   punchHole(fd: Fd, offset: number, length: number): number;

@@ -281,6 +281,12 @@ export function describeSystemCalls(name: string, make: () => SystemCalls | unde
     });
 
     describe('positioned access', () => {
+      it('refuses memory files of pages that no machine has', () => {
+        const system = backend();
+        expect(system.memfd('contract', 3 * system.pageSize)).toBe(-22);
+        expect(system.memfd('contract', 2 ** 40)).toBe(-19);
+      });
+
       it('ends at the end of the file', () => {
         const system = backend();
         const fd = system.memfd('contract');
