@@ -71,16 +71,35 @@ describe('openDevice', () => {
     expect(error.message).toBe(
       [
         'ERR_VFIO_GROUP_NOT_VIABLE: IOMMU group 7 cannot be used: 0000:01:00.1 (Audio device) is bound to snd_hda_intel.',
-        'Bind every endpoint of the group to vfio-pci:  vfio bind 0000:01:00.1',
+        'Bind every endpoint of the group to vfio-pci:  vfio bind 0000:01:00.1 --yes',
+        '0000:00:1c.0 (PCI bridge, pcieport): a bridge is harmless: leave it as it is',
+        'They are functions of one device without ACS between them, and go to one program together.',
         'ioctl VFIO_GROUP_GET_STATUS on /dev/vfio/7, flags 0',
       ].join('\n  '),
     );
     expect(error.details).toMatchObject({ group: 7, bind: ['0000:01:00.1'] });
-    const members = error.details.members as { address: string; isBridge: boolean; blocksGroup: boolean }[];
-    expect(members.find(({ address }) => address === '0000:00:1c.0')).toMatchObject({
-      isBridge: true,
-      blocksGroup: false,
+    expect(error.details.members).toMatchObject([
+      { address: '0000:00:1c.0', isBridge: true, blocksGroup: false, todo: 'leave' },
+      { address: BDF, driver: 'vfio-pci', todo: 'leave', advice: 'ready' },
+      { address: '0000:01:00.1', driver: 'snd_hda_intel', className: 'Audio device', todo: 'bind' },
+    ]);
+  });
+
+  it('says of each other member why it may stay, and what parts devices of different slots', async () => {
+    const error = await failure({
+      groupFlags: 0,
+      lists: { [group]: [BDF, '0000:02:00.0', '0000:03:00.0'] },
+      files: { [pci('0000:02:00.0', 'class')]: '0x0c0330\n', [pci('0000:03:00.0', 'class')]: '0x020000\n' },
+      links: {
+        [pci('0000:02:00.0', 'driver')]: '../../../bus/pci/drivers/xhci_hcd',
+      },
     });
+    expect(error.remedy?.split('\n  ')).toEqual([
+      'Bind every endpoint of the group to vfio-pci:  vfio bind 0000:02:00.0 --yes',
+      '0000:03:00.0 (Ethernet controller, no driver): nobody uses it: leave it as it is',
+      'One that must stay with the host leaves the group only in another slot, below a port that has ACS.',
+    ]);
+    expect(error.details.bind).toEqual(['0000:02:00.0']);
   });
 
   it('[GRP-17] says the same where the kernel tests it when the group joins the container', async () => {

@@ -85,13 +85,13 @@ function usableGroup(system: SystemCalls, address: string): IommuGroup {
   if (!servesVfio(driver)) {
     if (typeof system.status('/sys/bus/pci/drivers/vfio-pci') === 'number') {
       throw new VfioError('ERR_VFIO_NOT_LOADED', `vfio-pci is not loaded, and ${address} is ${holder}.`, {
-        remedy: `Load it and bind the device:  modprobe vfio-pci && vfio bind ${address}`,
+        remedy: `Load it and bind the device:  modprobe vfio-pci && vfio bind ${address} --yes`,
         path: '/sys/bus/pci/drivers/vfio-pci',
         details: { address, driver },
       });
     }
     throw new VfioError('ERR_VFIO_NOT_BOUND', `${address} is ${holder}, not to vfio-pci.`, {
-      remedy: `Bind it:  vfio bind ${address}`,
+      remedy: `Bind it:  vfio bind ${address} --yes`,
       path: `/sys/bus/pci/devices/${address}/driver`,
       details: { address, driver, group: group.id },
     });

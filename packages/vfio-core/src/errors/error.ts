@@ -29,7 +29,8 @@ export interface ErrorFacts {
  *
  * ```text
  * ERR_VFIO_GROUP_NOT_VIABLE: IOMMU group 7 cannot be used: 0000:01:00.1 (Audio device) is bound to snd_hda_intel.
- *   Bind every endpoint of the group to vfio-pci:  vfio bind 0000:01:00.1
+ *   Bind every endpoint of the group to vfio-pci:  vfio bind 0000:01:00.1 --yes
+ *   They are functions of one device without ACS between them, and go to one program together.
  *   ioctl VFIO_GROUP_GET_STATUS on /dev/vfio/7, flags 0
  * ```
  */
