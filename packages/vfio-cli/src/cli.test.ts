@@ -101,6 +101,24 @@ describe('vfio bind and unbind', () => {
     expect([sim.device('0000:03:00.0').driver, sim.device('0000:04:00.0').driver]).toEqual(['vfio-pci', undefined]);
   });
 
+  it('say with --json too what was changed before the one that failed', async () => {
+    const sim = simulation({
+      devices: {
+        '0000:03:00.0': { model: edu(), driver: null },
+        '0000:04:00.0': { model: edu(), driver: null, iommu: false },
+      },
+    });
+    const { code, out, err } = await vfio(sim, 'bind', '0000:03:00.0', '0000:04:00.0', '--yes', '--json');
+    expect([code, err]).toEqual([1, '']);
+    expect(JSON.parse(out)).toMatchObject({
+      done: false,
+      plans: [{ address: '0000:03:00.0' }, { address: '0000:04:00.0' }],
+      results: [{ address: '0000:03:00.0', driver: 'vfio-pci' }],
+      failed: '0000:04:00.0',
+      error: { code: 'ERR_VFIO_NO_IOMMU', remedy: expect.any(String) },
+    });
+  });
+
   it('make all plans before the first is carried out, so that a wrong address changes nothing', async () => {
     const sim = machine();
     const { code, err } = await vfio(sim, 'bind', hosted, '0000:09:00.0', '--yes');

@@ -6,7 +6,7 @@ import { bindCommand, unbindCommand } from './commands/bind.js';
 import { doctor } from './commands/doctor.js';
 import { info } from './commands/info.js';
 import { list } from './commands/list.js';
-import { json, type Output } from './output.js';
+import { errorFacts, json, type Output } from './output.js';
 
 export { type Check, type CheckStatus, type Diagnosis, diagnose } from './doctor/index.js';
 export type { Output } from './output.js';
@@ -82,10 +82,8 @@ export async function run(args: readonly string[], { backend, output }: RunOptio
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!isVfioError(error)) throw error;
-    if (args.includes('--json')) {
-      const { code: name, summary, remedy, errnoName, syscall, request, path, details } = error;
-      output.out(json({ error: { code: name, summary, remedy, errno: errnoName, syscall, request, path, details } }));
-    } else output.err(error.message);
+    if (args.includes('--json')) output.out(json({ error: errorFacts(error) }));
+    else output.err(error.message);
     return 1;
   }
 }

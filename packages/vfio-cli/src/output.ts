@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import type { VfioError } from 'vfio-core';
 
 /** Where a command prints: the program's streams, or a test's strings. */
 export interface Output {
@@ -46,6 +47,18 @@ export function json(value: unknown): string {
     return item <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(item) : `0x${item.toString(16)}`;
   });
 }
+
+/** What `--json` shows of an error. */
+export const errorFacts = ({ code, summary, remedy, errnoName, syscall, request, path, details }: VfioError) => ({
+  code,
+  summary,
+  remedy,
+  errno: errnoName,
+  syscall,
+  request,
+  path,
+  details,
+});
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 

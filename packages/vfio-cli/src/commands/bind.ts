@@ -1,6 +1,6 @@
-import type { SystemCalls } from 'vfio-core';
+import { isVfioError, type SystemCalls } from 'vfio-core';
 import { type BindPlan, type BindResult, bind, bindPlan, unbind, unbindPlan } from 'vfio-pci';
-import { json, type Output } from '../output.js';
+import { errorFacts, json, type Output } from '../output.js';
 
 interface Options {
   json?: boolean;
@@ -47,11 +47,18 @@ function perform(
     return 0;
   }
   // Said one by one: where a later one fails, what was changed before it is known.
-  const results = plans.map((plan) => {
-    const result = act(plan);
-    if (!options.json) report(output, result);
-    return result;
-  });
+  const results: BindResult[] = [];
+  for (const plan of plans) {
+    try {
+      const result = act(plan);
+      results.push(result);
+      if (!options.json) report(output, result);
+    } catch (thrown) {
+      if (!options.json || !isVfioError(thrown)) throw thrown;
+      output.out(json({ done: false, plans, results, failed: plan.address, error: errorFacts(thrown) }));
+      return 1;
+    }
+  }
   if (options.json) output.out(json({ done: true, plans, results }));
   return 0;
 }

@@ -3,6 +3,7 @@
 import { isVfioError } from 'vfio-core';
 import { devices, findDevice, type PciFunction } from 'vfio-pci';
 import { Capability, type Check, hasCapability, type Surroundings } from './check.js';
+import { noiommuMode } from './machine.js';
 
 /** The checks of one device: its binding, its group and the group's other members, the right to open the group. */
 export function checkDevice(around: Surroundings, address: string): Check[] {
@@ -41,10 +42,11 @@ function checkBinding(fn: PciFunction): Check {
 function checkGroup(around: Surroundings, fn: PciFunction): Check[] {
   const { address, iommuGroup } = fn;
   const base = { id: 'group', title: `${address} IOMMU group` };
-  if (iommuGroup === undefined)
-    return [
-      { ...base, status: 'failed', found: 'none: no IOMMU covers it', cure: 'switch the IOMMU on (see IOMMU above)' },
-    ];
+  if (iommuGroup === undefined) {
+    // In no-IOMMU mode binding makes the group.
+    const cure = noiommuMode(around.system) ? `vfio bind ${address} --yes` : 'switch the IOMMU on (see IOMMU above)';
+    return [{ ...base, status: 'failed', found: 'none: no IOMMU covers it', cure }];
+  }
   const members = iommuGroup.members();
   const blocking = members.filter((member) => member.blocksGroup);
   const others = members.filter((member) => member.address !== address);

@@ -55,6 +55,12 @@ describe('vfio doctor', () => {
 
   it.each<[string, SimulationOptions, Partial<Check>]>([
     ['iommu', { iommu: false }, { status: 'failed', cure: expect.stringContaining('intel_iommu=on') }],
+    ['iommu', { noiommu: true }, { status: 'warning', found: expect.stringContaining('no-IOMMU mode is on') }],
+    [
+      'group',
+      { noiommu: true, devices: { [address]: { model: edu(), driver: null } } },
+      { status: 'failed', cure: `vfio bind ${address} --yes` },
+    ],
     ['iommu', {}, { status: 'ok', found: 'on, 1 groups' }],
     ['module-vfio-pci', { modules: 'not loaded' }, { status: 'failed', cure: 'modprobe vfio-pci' }],
     ['container-node', { modules: 'not loaded' }, { status: 'failed', cure: 'modprobe vfio-pci' }],
@@ -108,6 +114,13 @@ describe('vfio doctor', () => {
     ],
   ])('%s with %o', (id, options, wanted) => {
     expect(found(id, options)).toMatchObject(wanted);
+  });
+
+  it('a machine in no-IOMMU mode runs drivers: nothing fails, and what is missing is a warning', () => {
+    const { ok, checks } = diagnose(machine({ noiommu: true }), address);
+    expect(checks.filter(({ status }) => status === 'failed')).toEqual([]);
+    expect(ok).toBe(true);
+    expect(checks.filter(({ status }) => status === 'warning').map(({ id }) => id)).toContain('iommu');
   });
 
   it('names the node that a user may not open, and the command that gives it to them', () => {

@@ -1,5 +1,6 @@
 /** Checks of the machine as a whole: kernel, IOMMU, modules and their parameters. */
 
+import type { SystemCalls } from 'vfio-core';
 import { type Check, exists, listNames, readText, type Surroundings } from './check.js';
 
 export function checkKernel({ system }: Surroundings): Check {
@@ -18,6 +19,10 @@ export function checkKernel({ system }: Surroundings): Check {
   return { ...base, status: 'ok', found: release };
 }
 
+/** Devices without an IOMMU group can be bound. */
+export const noiommuMode = (system: SystemCalls): boolean =>
+  readText(system, '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode') === 'Y';
+
 export function checkIommu({ system }: Surroundings): Check {
   const base = { id: 'iommu', title: 'IOMMU' };
   const groups = listNames(system, '/sys/kernel/iommu_groups');
@@ -25,12 +30,11 @@ export function checkIommu({ system }: Surroundings): Check {
   if (real.length > 0) return { ...base, status: 'ok', found: `on, ${real.length} groups` };
   const amd = /AuthenticAMD/.test(readText(system, '/proc/cpuinfo') ?? '');
   const argument = amd ? 'amd_iommu=on' : 'intel_iommu=on';
-  return {
-    ...base,
-    status: 'failed',
-    found: 'off, or the machine has none: there is no IOMMU group',
-    cure: `Enable VT-d or AMD-Vi in the firmware and boot with ${argument}.`,
-  };
+  const cure = `Enable VT-d or AMD-Vi in the firmware and boot with ${argument}.`;
+  // Somebody who switched this on knows that there is none, and drivers do run.
+  if (noiommuMode(system))
+    return { ...base, status: 'warning', found: 'none, and no-IOMMU mode is on: devices reach all memory', cure };
+  return { ...base, status: 'failed', found: 'off, or the machine has none: there is no IOMMU group', cure };
 }
 
 export function checkModules({ system }: Surroundings): Check[] {
