@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { remembered } from './cache.js';
 import { newestPackage, unpackedPackages } from './packages.js';
@@ -16,7 +16,7 @@ interface TableStruct {
   readonly fields: Readonly<Record<string, { readonly offset: number; readonly size: number }>>;
 }
 
-/** A kernel's own `linux/vfio.h`, in a folder to give to a compiler. */
+/** A kernel's own headers, in a folder to give to a compiler. */
 export interface Headers {
   readonly release: string;
   readonly root: string;
@@ -65,9 +65,12 @@ export function itemsOf(tables: Tables): Item[] {
   return items;
 }
 
-// One item on each line, so that a compiler's message leads to its item.
-function source(items: readonly Item[]): string {
-  const head = '#include <stddef.h>\n#include <stdio.h>\n#include <linux/vfio.h>\nint main(void) {\n';
+/** The headers of the interface. A kernel without one of them knows nothing that is in it. */
+const interfaceHeaders = ['vfio.h', 'iommufd.h'];
+
+// One item on each line, so that a compiler's message leads to its item; the headers are on one line, however many there are.
+function source(items: readonly Item[], include: string): string {
+  const head = `#include <stddef.h>\n#include <stdio.h>\n#include "${include}"\nint main(void) {\n`;
   return `${head}${items.map(({ code }) => `printf("%lld\\n", (long long)(${code}));`).join('\n')}\nreturn 0; }\n`;
 }
 const firstLine = 5;
@@ -80,10 +83,12 @@ export async function askCompiler(
 ): Promise<readonly (number | undefined)[]> {
   const base = join(folder, `uapi-${headers.release}`);
   const include = join(base, 'include');
-  // Of the kernel's headers only this one: types and ioctl numbers are encoded as for any program of this machine.
+  // Of the kernel's headers only these: types and ioctl numbers are encoded as for any program of this machine.
   await command('mkdir', ['-p', join(include, 'linux')]);
-  await command('cp', [join(headers.root, 'include/uapi/linux/vfio.h'), join(include, 'linux')]);
-  writeFileSync(join(base, 'all.c'), source(items));
+  const own = interfaceHeaders.filter((name) => existsSync(join(headers.root, 'include/uapi/linux', name)));
+  for (const name of own) await command('cp', [join(headers.root, 'include/uapi/linux', name), join(include, 'linux')]);
+  writeFileSync(join(base, 'interface.h'), own.map((name) => `#include <linux/${name}>\n`).join(''));
+  writeFileSync(join(base, 'all.c'), source(items, 'interface.h'));
   // `__user` is a word for the kernel's checkers; an installed header is without it.
   const options = ['-I', include, '-fmax-errors=0', '-D__user='];
   const compile = (...args: readonly string[]) => command('gcc-12', [...options, ...args]);
@@ -93,7 +98,7 @@ export async function askCompiler(
     for (const index of unknownItems(error.output)) unknown.add(index);
   });
   const known = items.filter((_, i) => !unknown.has(i));
-  writeFileSync(join(base, 'known.c'), source(known));
+  writeFileSync(join(base, 'known.c'), source(known, 'interface.h'));
   await compile('-o', join(base, 'known'), join(base, 'known.c'));
   const values = (await command(join(base, 'known'), [])).trim().split('\n').map(Number);
   if (values.length !== known.length)

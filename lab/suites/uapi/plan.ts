@@ -1,4 +1,4 @@
-import { constants, structs } from '../../../packages/vfio-core/src/uapi/index.js';
+import { constants, iommufdConstants, iommufdStructs, structs } from '../../../packages/vfio-core/src/uapi/index.js';
 import { buildTools } from '../../src/packages.js';
 import { hostPlan, type TestResult } from '../../src/suite.js';
 import {
@@ -11,19 +11,26 @@ import {
   type Tables,
 } from '../../src/uapi.js';
 
-const tables: Tables = { structs, constants };
+const tables: Tables = {
+  structs: { ...structs, ...iommufdStructs },
+  constants: { ...constants, ...iommufdConstants },
+};
 
 /** The tables with one wrong entry of each kind: what a check that can fail must find, and nothing else. */
 const wrong: Tables = {
   structs: {
-    ...structs,
+    ...tables.structs,
     vfio_group_status: { size: 12, fields: structs.vfio_group_status.fields },
     vfio_region_info: {
       size: structs.vfio_region_info.size,
       fields: { ...structs.vfio_region_info.fields, size: { offset: 12, size: 4 }, nothing: { offset: 0, size: 4 } },
     },
   },
-  constants: { ...constants, VFIO_DEVICE_GET_INFO: constants.VFIO_DEVICE_GET_INFO + 1 },
+  constants: {
+    ...tables.constants,
+    VFIO_DEVICE_GET_INFO: constants.VFIO_DEVICE_GET_INFO + 1,
+    IOMMU_IOAS_MAP: iommufdConstants.IOMMU_IOAS_MAP + 1,
+  },
 };
 const planted = [
   'vfio_group_status (size)',
@@ -32,6 +39,7 @@ const planted = [
   'vfio_region_info.nothing (offset)',
   'vfio_region_info.nothing (field size)',
   'VFIO_DEVICE_GET_INFO (constant)',
+  'IOMMU_IOAS_MAP (constant)',
 ];
 
 export default hostPlan({

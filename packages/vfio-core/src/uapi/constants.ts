@@ -31,10 +31,15 @@ export const Ioctl = {
   VFIO_DEVICE_PCI_HOT_RESET: io(13),
   VFIO_DEVICE_IOEVENTFD: io(16),
   VFIO_DEVICE_FEATURE: io(17),
+  // Device, on its own file ([IFD-1]).
+  VFIO_DEVICE_BIND_IOMMUFD: io(18),
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: io(19),
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: io(20),
   // Container with a type1 IOMMU.
   VFIO_IOMMU_GET_INFO: io(12),
   VFIO_IOMMU_MAP_DMA: io(13),
   VFIO_IOMMU_UNMAP_DMA: io(14),
+  VFIO_IOMMU_DIRTY_PAGES: io(17),
 } as const;
 
 /** The name of an ioctl. */
@@ -113,6 +118,10 @@ export const constants = {
   VFIO_DEVICE_FEATURE_GET: 1 << 16,
   VFIO_DEVICE_FEATURE_SET: 1 << 17,
   VFIO_DEVICE_FEATURE_PROBE: 1 << 18,
+  VFIO_DEVICE_FEATURE_PCI_VF_TOKEN: 0,
+
+  /** Since 6.17. */
+  VFIO_DEVICE_BIND_FLAG_TOKEN: 1 << 0,
 
   VFIO_IOMMU_INFO_PGSIZES: 1 << 0,
   VFIO_IOMMU_INFO_CAPS: 1 << 1,
@@ -127,4 +136,8 @@ export const constants = {
   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP: 1 << 0,
   VFIO_DMA_UNMAP_FLAG_ALL: 1 << 1,
   VFIO_DMA_UNMAP_FLAG_VADDR: 1 << 2,
+
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START: 1 << 0,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP: 1 << 1,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP: 1 << 2,
 } as const;

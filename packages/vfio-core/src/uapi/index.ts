@@ -1,6 +1,13 @@
 export { capabilityArray, type InfoCapability, infoCapabilities } from './capabilities.js';
 export { constants, Ioctl, type IoctlName } from './constants.js';
 export {
+  IommufdIoctl,
+  type IommufdIoctlName,
+  type IommufdStructName,
+  iommufdConstants,
+  iommufdStructs,
+} from './iommufd.js';
+export {
   type DecodedRegion,
   decodeDeviceInfo,
   decodeIrqInfo,
@@ -18,4 +25,4 @@ export {
   type Struct,
   type StructValues,
 } from './struct.js';
-export { type StructName, structs } from './structs.js';
+export { bindTokenAt, type StructName, structs } from './structs.js';

@@ -48,7 +48,7 @@ export const field = <const O extends number, const K extends FieldKind>(offset:
 });
 
 /**
- * The structure's bytes: fields not given are 0, and a field `argsz` is set to the length unless given.
+ * The structure's bytes: fields not given are 0, and a first field that tells the length (`argsz`, `size`) does so unless given.
  * Throws `ERR_VFIO_ARGUMENT` for a value that does not fit its field.
  * @param length total bytes, for structures with an array behind; the structure's size by default
  */
@@ -61,7 +61,7 @@ export function encode<S extends Struct>(
   const view = new DataView(bytes.buffer);
   const given: Record<string, number | bigint | undefined> = values;
   for (const [name, { offset, kind }] of Object.entries(struct.fields)) {
-    const value = given[name] ?? (name === 'argsz' ? length : undefined);
+    const value = given[name] ?? (tellsLength(name, offset) ? length : undefined);
     if (value !== undefined && kind !== undefined) store(view, offset, kind, value, name);
   }
   return bytes;
@@ -86,6 +86,8 @@ export function decode<S extends Struct>(struct: S, bytes: Uint8Array, at = 0): 
   }
   return values as StructValues<S>;
 }
+
+const tellsLength = (name: string, offset: number): boolean => offset === 0 && (name === 'argsz' || name === 'size');
 
 function load(view: DataView, offset: number, kind: FieldKind): number | bigint {
   switch (kind) {

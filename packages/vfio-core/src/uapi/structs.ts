@@ -74,6 +74,14 @@ export const structs = {
   },
   vfio_device_feature: { size: 8, fields: { ...header, data: open(8) } },
 
+  // Kernels since 6.17 have a pointer to a VF token behind it, at `bindTokenAt`; those since 6.15 a PASID behind the other two.
+  vfio_device_bind_iommufd: {
+    size: 16,
+    fields: { ...header, iommufd: field(8, 's32'), out_devid: field(12, 'u32') },
+  },
+  vfio_device_attach_iommufd_pt: { size: 12, fields: { ...header, pt_id: field(8, 'u32') } },
+  vfio_device_detach_iommufd_pt: { size: 8, fields: { ...header } },
+
   vfio_iommu_type1_info: {
     size: 24,
     minimum: 16,
@@ -103,7 +111,17 @@ export const structs = {
     size: 24,
     fields: { ...header, iova: field(8, 'u64'), size: field(16, 'u64'), data: open(24) },
   },
+
+  vfio_bitmap: { size: 24, fields: { pgsize: field(0, 'u64'), size: field(8, 'u64'), data: field(16, 'u64') } },
+  vfio_iommu_type1_dirty_bitmap: { size: 8, fields: { ...header, data: open(8) } },
+  vfio_iommu_type1_dirty_bitmap_get: {
+    size: 40,
+    fields: { iova: field(0, 'u64'), size: field(8, 'u64'), bitmap: { offset: 16, size: 24 } },
+  },
 } as const satisfies Record<string, Struct>;
+
+/** Where kernels since 6.17 look for the address of a VF token's 16 bytes, behind `vfio_device_bind_iommufd` ([IFD-15]). */
+export const bindTokenAt = 16;
 
 /** The C tag of a structure in {@link structs}. */
 export type StructName = keyof typeof structs;

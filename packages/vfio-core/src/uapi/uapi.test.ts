@@ -9,7 +9,9 @@ import {
   decodeRegionInfo,
   decodeType1Info,
   encode,
+  IommufdIoctl,
   infoCapabilities,
+  iommufdStructs,
   type Struct,
   structs,
 } from './index.js';
@@ -26,21 +28,20 @@ const code = (run: () => unknown) => {
 /** A reply out of 32-bit words. */
 const words = (...values: number[]) => new Uint8Array(new Uint32Array(values).buffer);
 
+const tables = Object.entries({ ...structs, ...iommufdStructs });
+
 describe('the tables of the VFIO interface', () => {
-  it.each(Object.entries(structs))(
-    '%s: fields lie inside, on their alignment, and do not overlap',
-    (_tag, struct: Struct) => {
-      const used = new Set<number>();
-      for (const [name, { offset, size, kind }] of Object.entries(struct.fields)) {
-        expect(offset + size, name).toBeLessThanOrEqual(struct.size);
-        if (kind !== undefined) expect(offset % size, name).toBe(0);
-        for (let at = offset; at < offset + size; at++) {
-          expect(used.has(at), `${name} at ${at}`).toBe(false);
-          used.add(at);
-        }
+  it.each(tables)('%s: fields lie inside, on their alignment, and do not overlap', (_tag, struct: Struct) => {
+    const used = new Set<number>();
+    for (const [name, { offset, size, kind }] of Object.entries(struct.fields)) {
+      expect(offset + size, name).toBeLessThanOrEqual(struct.size);
+      if (kind !== undefined) expect(offset % size, name).toBe(0);
+      for (let at = offset; at < offset + size; at++) {
+        expect(used.has(at), `${name} at ${at}`).toBe(false);
+        used.add(at);
       }
-    },
-  );
+    }
+  });
 
   it('has the command words 0x3B64 + n, with no size or direction bits', () => {
     expect(constants.VFIO_GET_API_VERSION).toBe(0x3b64);
@@ -48,6 +49,9 @@ describe('the tables of the VFIO interface', () => {
     expect(constants.VFIO_DEVICE_GET_INFO).toBe(0x3b6b);
     expect(constants.VFIO_DEVICE_SET_IRQS).toBe(0x3b6e);
     expect(constants.VFIO_IOMMU_UNMAP_DMA).toBe(0x3b72);
+    expect(constants.VFIO_DEVICE_DETACH_IOMMUFD_PT).toBe(0x3b78);
+    expect(IommufdIoctl.IOMMU_DESTROY).toBe(0x3b80);
+    expect(IommufdIoctl.IOMMU_IOAS_CHANGE_PROCESS).toBe(0x3b92);
   });
 
   it('encodes a structure byte for byte, argsz filled in', () => {
@@ -58,6 +62,14 @@ describe('the tables of the VFIO interface', () => {
     );
   });
 
+  it('[IFD-17] fills in the size in front of the structures of iommufd, and no size that is another field', () => {
+    expect(encode(iommufdStructs.iommu_ioas_unmap, { ioas_id: 2, iova: 0x1000n, length: 0x2000n })).toEqual(
+      words(24, 2, 0x1000, 0, 0x2000, 0),
+    );
+    expect(encode(structs.vfio_iommu_type1_dma_unmap)).toEqual(words(24, 0, 0, 0, 0, 0));
+    expect(encode(structs.vfio_region_sparse_mmap_area)).toEqual(words(0, 0, 0, 0));
+  });
+
   it('refuses a value that does not fit its field', () => {
     expect(code(() => encode(structs.vfio_irq_info, { index: -1 }))).toBe('ERR_VFIO_ARGUMENT');
     expect(code(() => encode(structs.vfio_irq_info, { index: 2 ** 32 }))).toBe('ERR_VFIO_ARGUMENT');
@@ -65,7 +77,7 @@ describe('the tables of the VFIO interface', () => {
     expect(code(() => encode(structs.vfio_iova_range, { start: 2n ** 64n }))).toBe('ERR_VFIO_ARGUMENT');
   });
 
-  it.each(Object.entries(structs))('%s: what was encoded decodes to itself', (_tag, struct: Struct) => {
+  it.each(tables)('%s: what was encoded decodes to itself', (_tag, struct: Struct) => {
     const plain = Object.entries(struct.fields).filter(([, { kind }]) => kind !== undefined);
     const arbitrary = fc.record(
       Object.fromEntries(
