@@ -1,5 +1,5 @@
 export { type BackendOption, defaultBackend } from './backend.js';
-export { Container } from './container/container.js';
+export { Container, type ContainerPath } from './container/container.js';
 export { exitPhase } from './container/exit-phases.js';
 export {
   deviceExists,
@@ -11,7 +11,6 @@ export {
   servesVfio,
 } from './container/find-group.js';
 export { Group, type GroupStatus } from './container/group.js';
-export { type OpenOptions, openDevice } from './container/open.js';
 export { pciAddress } from './container/pci-address.js';
 export { isBridgeClass, pciClassName } from './container/pci-class.js';
 export { notPermitted, notViable } from './container/refusals.js';
@@ -25,6 +24,7 @@ export {
   IrqIndex,
   type IrqInfo,
   type IrqRequest,
+  type MappedRange,
   RegionIndex,
   type RegionInfo,
 } from './device/device.js';
@@ -36,24 +36,36 @@ export * from './errors/index.js';
 export { type ArenaPiece, DmaArena } from './memory/arena.js';
 export { attachDma } from './memory/attach.js';
 export { type BufferParts, ContiguousBuffer } from './memory/buffer.js';
+export { addressIn } from './memory/buffer-index.js';
 export type {
   AddressRange,
   AllocateOptions,
+  DeviceRange,
   DmaAddress,
   DmaBuffer,
   DmaDirection,
   DmaSpace,
   DmaTicket,
+  FileRange,
+  Headroom,
   Iova,
+  MapOptions,
+  MapSource,
   PhysicalAddress,
+  Place,
+  Way,
 } from './memory/dma.js';
 export { isImmovable } from './memory/immovable.js';
 export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
+export { type IovaSpace, isIovaSpace } from './memory/iova-space.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';
 export type { Mapper, MapperInfo, MapRequest } from './memory/mapper.js';
+export type { Descriptors, MemberRequest, OpenMember } from './memory/member.js';
 export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';
 export { PagedBuffer, type PagedParts } from './memory/paged-buffer.js';
 export { isType1Space, Type1Space } from './memory/type1-space.js';
+export { type OpenOptions, openDevice } from './opening/open.js';
+export { openSpace, type SpaceOptions, type WayOption } from './opening/ways.js';
 export type { RegisterWindow } from './seam/register-window.js';
 export {
   type DeviceMapping,

@@ -41,6 +41,19 @@ export class FrameAllocator {
     return this.huge.length;
   }
 
+  /** The most neighbouring pages of one huge page that are free. */
+  get longestRun(): number {
+    let longest = 0;
+    for (const page of this.huge) {
+      let run = 0;
+      for (const used of page?.used ?? []) {
+        run = used === 0 ? run + 1 : 0;
+        longest = Math.max(longest, run);
+      }
+    }
+    return longest;
+  }
+
   /** @param address physical, a multiple of the huge page's size */
   add(address: bigint): number {
     return this.huge.push({ address, used: new Uint8Array(this.perHuge), free: this.perHuge }) - 1;

@@ -37,15 +37,19 @@ export function hugeMount(system: SystemCalls): HugeMount {
   );
 }
 
+function count(system: SystemCalls, { pageSize }: HugeMount, name: string): number | undefined {
+  const text = system.readFile(`/sys/kernel/mm/hugepages/hugepages-${pageSize / 1024}kB/${name}`);
+  return typeof text === 'string' ? Number.parseInt(text, 10) : undefined;
+}
+
+/** Huge pages that nobody has taken; undefined where the kernel does not say. */
+export const freeHugePages = (system: SystemCalls, mount: HugeMount): number | undefined =>
+  count(system, mount, 'free_hugepages');
+
 /** @returns the error for huge pages that ran out */
 export function noHugePages(system: SystemCalls, mount: HugeMount, needed: number, errno: number): VfioError {
-  const folder = `/sys/kernel/mm/hugepages/hugepages-${mount.pageSize / 1024}kB`;
-  const read = (name: string): number | undefined => {
-    const text = system.readFile(`${folder}/${name}`);
-    return typeof text === 'string' ? Number.parseInt(text, 10) : undefined;
-  };
-  const free = read('free_hugepages');
-  const total = read('nr_hugepages');
+  const free = freeHugePages(system, mount);
+  const total = count(system, mount, 'nr_hugepages');
   const there = free === undefined ? '' : `: ${free} of ${total ?? '?'} are free`;
   const wanted = needed === 1 ? 'a huge page was' : `${needed} huge pages were`;
   return new VfioError('ERR_VFIO_NO_HUGEPAGES', `${wanted} needed (${mount.pageSize / 1024} KiB each)${there}.`, {

@@ -3,18 +3,23 @@
 import {
   type AddressRange,
   type AllocateOptions,
+  addressIn,
+  type Place as BufferPlace,
+  type DmaAddress,
   type DmaBuffer,
   type DmaSpace,
   type DmaTicket,
   exitPhase,
+  type Headroom,
   type MemoryMapping,
   PagedBuffer,
   type SystemCalls,
   VfioError,
+  type Way,
 } from 'vfio-core';
 import { FrameAllocator, type Place, type Wish } from './frame-allocator.js';
 import { HugeFile } from './huge-file.js';
-import { hugeMount } from './hugetlbfs.js';
+import { freeHugePages, hugeMount } from './hugetlbfs.js';
 import { physicalAddress } from './pagemap.js';
 
 /** Physical addresses of x86-64 and arm64 have at most 52 bits. */
@@ -34,6 +39,7 @@ export class PhysicalSpace implements DmaSpace {
   readonly kind = 'physical';
   readonly pageSize: number;
   readonly ranges: readonly AddressRange[] = [everything];
+  readonly way: Way = { name: 'none', reason: 'no IOMMU isolates the device, and that was acknowledged' };
   private readonly system: SystemCalls;
   private readonly address: string;
   private file: HugeFile | undefined;
@@ -108,6 +114,43 @@ export class PhysicalSpace implements DmaSpace {
         remedy: 'Allocate a buffer from device.dma and copy.',
       },
     );
+  }
+
+  async allocateAsync(bytes: number, options: AllocateOptions = {}): Promise<DmaBuffer> {
+    return this.allocate(bytes, options);
+  }
+
+  lookup(address: DmaAddress): BufferPlace | undefined {
+    const within = Number(address % BigInt(this.pageSize));
+    const page = address - BigInt(within);
+    for (const buffer of this.buffers) {
+      for (let at = 0; at + within < buffer.length; at += this.pageSize) {
+        if (((BigInt(buffer.high(at)) << 32n) | BigInt(buffer.low(at))) === page)
+          return { buffer, offset: at + within };
+      }
+    }
+    return undefined;
+  }
+
+  addressOf(bytes: ArrayBufferView, offset = 0): DmaAddress | undefined {
+    return addressIn(this.buffers, bytes, offset);
+  }
+
+  /** Closes all buffers. Nothing keeps the device from their pages: stop it first. */
+  unmapAll(): void {
+    for (const buffer of [...this.buffers]) buffer.close();
+  }
+
+  /** Nothing is counted against a limit here. A piece is at most a huge page. Throws `ERR_VFIO_NO_HUGEPAGES` where none is mounted. */
+  headroom(): Headroom {
+    const unlimited = Number.POSITIVE_INFINITY;
+    const mount = this.file?.mount ?? hugeMount(this.system);
+    const own = (this.frames?.longestRun ?? 0) * this.pageSize;
+    return {
+      memlock: { limit: unlimited, used: 0, left: unlimited, counts: 'own' },
+      mappings: undefined,
+      largestFree: BigInt(freeHugePages(this.system, mount) ? mount.pageSize : own),
+    };
   }
 
   /** Once the device is closed: detaches all buffers, removes the file and with it the memory. Idempotent. */

@@ -7,11 +7,12 @@ import { exitPhase } from './exit-phases.js';
 import type { Group } from './group.js';
 import { notPermitted } from './refusals.js';
 
-const path = '/dev/vfio/vfio';
+/** An iommufd takes a container's place too, where the kernel was built for that ([IFD-20]). */
+export type ContainerPath = '/dev/vfio/vfio' | '/dev/iommu';
 
-/** `/dev/vfio/vfio`, opened. Each opening is an empty container of its own ([CTR-1]). */
+/** `/dev/vfio/vfio` or `/dev/iommu`, opened. Each opening is an empty container of its own ([CTR-1]). */
 export class Container {
-  readonly path = path;
+  readonly path: string;
   readonly system: SystemCalls;
   readonly fd: Fd;
   /** The groups attached through {@link Group.setContainer}. */
@@ -19,14 +20,15 @@ export class Container {
   private readonly exit: number;
   private shut = false;
 
-  private constructor(system: SystemCalls, fd: Fd) {
+  private constructor(system: SystemCalls, path: string, fd: Fd) {
+    this.path = path;
     this.system = system;
     this.fd = fd;
     this.exit = system.onExit(exitPhase.container, { call: 'close', fd });
   }
 
   /** Throws `ERR_VFIO_NOT_LOADED`, `ERR_VFIO_PERMISSION`. */
-  static open(system: SystemCalls): Container {
+  static open(system: SystemCalls, path: ContainerPath = '/dev/vfio/vfio'): Container {
     const fd = system.open(path, OpenFlag.readWrite | OpenFlag.closeOnExec);
     if (fd < 0) {
       throw notPermitted(system, path, fd, {
@@ -34,7 +36,12 @@ export class Container {
         codes: { ENOENT: 'ERR_VFIO_NOT_LOADED', ENODEV: 'ERR_VFIO_NOT_LOADED', ENXIO: 'ERR_VFIO_NOT_LOADED' },
       });
     }
-    return new Container(system, fd);
+    return new Container(system, path, fd);
+  }
+
+  /** Takes over a descriptor that another process opened. */
+  static adopt(system: SystemCalls, fd: Fd): Container {
+    return new Container(system, `descriptor ${fd}`, fd);
   }
 
   get closed(): boolean {
@@ -74,6 +81,11 @@ export class Container {
   }
 
   private call(request: keyof typeof Ioctl, argument = 0, codes: NonNullable<CallFacts['codes']> = {}): number {
-    return check(this.system.ioctl(this.fd, Ioctl[request], argument), { syscall: 'ioctl', request, path, codes });
+    return check(this.system.ioctl(this.fd, Ioctl[request], argument), {
+      syscall: 'ioctl',
+      request,
+      path: this.path,
+      codes,
+    });
   }
 }

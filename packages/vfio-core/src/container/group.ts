@@ -51,6 +51,11 @@ export class Group {
     return new Group(system, path, fd);
   }
 
+  /** Takes over a descriptor that another process opened. */
+  static adopt(system: SystemCalls, fd: Fd): Group {
+    return new Group(system, `descriptor ${fd}`, fd);
+  }
+
   get closed(): boolean {
     return this.shut;
   }

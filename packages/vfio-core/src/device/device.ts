@@ -60,6 +60,13 @@ export interface IrqRequest {
     | { readonly kind: 'eventfd'; readonly fds: readonly Fd[] };
 }
 
+/** See {@link DeviceChannel.mapRange}. */
+export interface MappedRange {
+  /** User address. */
+  readonly address: bigint;
+  close(): void;
+}
+
 /** A device as somebody serves it: kernel VFIO over system calls, later a server over a socket. All failures throw a `VfioError`. */
 export interface DeviceChannel {
   /** The backend that this device came from. A function that is given a device uses this one. */
@@ -77,6 +84,11 @@ export interface DeviceChannel {
    * through the descriptor; `auto` (the default) maps where it can.
    */
   window(region: number, offset: number, length: number, access?: 'auto' | 'mapped' | 'positioned'): RegisterWindow;
+  /**
+   * Maps whole pages of a region for the address spaces of other devices (peer-to-peer). Closed with the device, at the latest.
+   * Throws `ERR_VFIO_NOT_SUPPORTED` where they cannot be mapped.
+   */
+  mapRange(region: number, offset: number, length: number): MappedRange;
   irq(index: number): IrqInfo;
   /**
    * @returns 0, or the positive number of vectors that the kernel could have given ([IRQ-26]); the caller decides what that means

@@ -5,14 +5,23 @@ import { Errno } from '../errors/errno.js';
 import { VfioError } from '../errors/error.js';
 import { type CallFacts, check, systemError } from '../errors/system-error.js';
 import type { RegisterWindow } from '../seam/register-window.js';
-import type { DeviceMapping, Fd, SystemCalls } from '../seam/system-calls.js';
+import { type DeviceMapping, type Fd, Protection, type SystemCalls } from '../seam/system-calls.js';
 import { PositionedWindow } from '../seam/windows.js';
 import { Ioctl } from '../uapi/constants.js';
 import { type DecodedRegion, decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../uapi/replies.js';
 import { decode, encode } from '../uapi/struct.js';
 import { structs } from '../uapi/structs.js';
 import { COMMAND, checkDecoding, goneAfterTouch } from './decoding.js';
-import { type DeviceChannel, type DeviceInfo, IrqIndex, type IrqInfo, type IrqRequest, RegionIndex } from './device.js';
+import {
+  type DeviceChannel,
+  type DeviceInfo,
+  IrqIndex,
+  type IrqInfo,
+  type IrqRequest,
+  type MappedRange,
+  RegionIndex,
+  type RegionInfo,
+} from './device.js';
 import { disableIrq, encodeIrqRequest } from './irq-set.js';
 import { mappableSpan } from './mappable-span.js';
 
@@ -126,32 +135,29 @@ export class KernelChannel implements DeviceChannel {
     const info = this.region(region);
     const span = access === 'positioned' ? undefined : mappableSpan(info, offset, length, this.system.pageSize);
     if (span !== undefined) {
-      const protection = (info.readable ? 1 : 0) | (info.writable ? 2 : 0);
-      const mapping = this.system.mapDevice(this.fd, info.fileOffset + span.start, span.length, protection);
+      const mapping = this.mapSpan(info, span);
       if (typeof mapping !== 'number') return this.mappedWindow(mapping, offset - span.start, length);
       // Kernels before 4.16 refuse the pages of the MSI-X table without saying so in advance ([DEV-22]).
       if (access === 'mapped' || mapping !== -Errno.EINVAL) {
-        throw systemError(mapping, {
-          what: `mapping ${length} bytes at 0x${offset.toString(16)} of region ${region}`,
-          syscall: 'mmap',
-          details: { region, offset, length },
-        });
+        throw notMapped(mapping, info, offset, length);
       }
     }
-    if (access === 'mapped') {
-      throw new VfioError(
-        'ERR_VFIO_NOT_SUPPORTED',
-        `${length} bytes at 0x${offset.toString(16)} of region ${region} cannot be mapped, or not all of them.`,
-        {
-          remedy: 'Ask for a part inside region(index).mappableAreas, or for { access: "positioned" }.',
-          details: { region, offset, length, mappableAreas: info.mappableAreas },
-        },
-      );
-    }
+    if (access === 'mapped') throw notMappable(info, offset, length);
     const window = new PositionedWindow(this.system, this.fd, place, length);
     this.positioned.add(window);
     window.onClose = () => this.positioned.delete(window);
     return window;
+  }
+
+  mapRange(region: number, offset: number, length: number): MappedRange {
+    this.place(region, offset, length);
+    const info = this.region(region);
+    const span = mappableSpan(info, offset, length, this.system.pageSize);
+    if (span === undefined || span.start !== offset || span.length !== length) throw notMappable(info, offset, length);
+    const mapping = this.mapSpan(info, span);
+    if (typeof mapping === 'number') throw notMapped(mapping, info, offset, length);
+    this.keep(mapping);
+    return { address: mapping.address, close: () => this.unmap(mapping) };
   }
 
   irq(index: number): IrqInfo {
@@ -250,16 +256,26 @@ export class KernelChannel implements DeviceChannel {
     if (this.owner) this.system.close(this.fd);
   }
 
+  private mapSpan(info: RegionInfo, span: { readonly start: number; readonly length: number }): DeviceMapping | number {
+    const protection = (info.readable ? Protection.read : 0) | (info.writable ? Protection.write : 0);
+    return this.system.mapDevice(this.fd, info.fileOffset + span.start, span.length, protection);
+  }
+
   private mappedWindow(mapping: DeviceMapping, offset: number, length: number): RegisterWindow {
+    this.keep(mapping);
+    const window = mapping.window.window(offset, length);
+    window.onClose = () => this.unmap(mapping);
+    return window;
+  }
+
+  /** Until it is unmapped: with the windows, or where no JavaScript runs any more. */
+  private keep(mapping: DeviceMapping): void {
     const exit = this.system.onExit(exitPhase.windows, {
       call: 'munmap',
       address: mapping.address,
       length: mapping.length,
     });
     this.mappings.set(mapping, exit);
-    const window = mapping.window.window(offset, length);
-    window.onClose = () => this.unmap(mapping);
-    return window;
   }
 
   private unmap(mapping: DeviceMapping): void {
@@ -335,3 +351,19 @@ export class KernelChannel implements DeviceChannel {
     return check(result, { what: `${request} on ${this.address}`, syscall: 'ioctl', request, ...facts });
   }
 }
+
+const partOf = ({ index }: RegionInfo, offset: number, length: number): string =>
+  `${length} bytes at 0x${offset.toString(16)} of region ${index}`;
+
+const notMapped = (result: number, region: RegionInfo, offset: number, length: number): VfioError =>
+  systemError(result, {
+    what: `mapping ${partOf(region, offset, length)}`,
+    syscall: 'mmap',
+    details: { region: region.index, offset, length },
+  });
+
+const notMappable = (region: RegionInfo, offset: number, length: number): VfioError =>
+  new VfioError('ERR_VFIO_NOT_SUPPORTED', `${partOf(region, offset, length)} cannot be mapped, or not all of them.`, {
+    remedy: 'Ask for a part inside region(index).mappableAreas, or for { access: "positioned" }.',
+    details: { region: region.index, offset, length, mappableAreas: region.mappableAreas },
+  });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { openDevice } from '../container/open.js';
+import { openDevice } from '../opening/open.js';
 import { BDF, ScriptedKernel } from '../testing/scripted-kernel.js';
 import { Ioctl } from '../uapi/constants.js';
 import { closePhases, IrqIndex } from './device.js';

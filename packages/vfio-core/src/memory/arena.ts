@@ -2,7 +2,7 @@
 
 import { exitPhase } from '../container/exit-phases.js';
 import { VfioError } from '../errors/error.js';
-import { check, systemError } from '../errors/system-error.js';
+import { type CallFacts, check, systemError } from '../errors/system-error.js';
 import type { Fd, MemoryMapping, SystemCalls } from '../seam/system-calls.js';
 
 /** A page-granular piece of the file, mapped. */
@@ -26,15 +26,20 @@ export interface ArenaPiece {
 export class DmaArena {
   private readonly system: SystemCalls;
   private readonly pageSize: number;
+  private readonly hugePages: number;
   private fd: Fd = -1;
   private exit = -1;
   private length = 0;
   private shut = false;
 
-  /** @param pageSize granularity in bytes: a multiple of the system's page */
-  constructor(system: SystemCalls, pageSize: number) {
+  /**
+   * @param pageSize granularity in bytes: a multiple of the system's page
+   * @param hugePages bytes of the huge pages that it is made of; 0 for ordinary ones
+   */
+  constructor(system: SystemCalls, pageSize: number, hugePages = 0) {
     this.system = system;
     this.pageSize = pageSize;
+    this.hugePages = hugePages;
   }
 
   /**
@@ -54,7 +59,7 @@ export class DmaArena {
     const mapping = this.system.memory({ kind: 'file', fd, offset, length: size });
     if (typeof mapping === 'number') {
       this.system.truncate(fd, offset);
-      throw systemError(mapping, { what: `mapping ${size} bytes`, syscall: 'mmap', code: 'ERR_VFIO_NO_MEMORY' });
+      throw systemError(mapping, { what: `mapping ${size} bytes`, syscall: 'mmap', ...this.refusal() });
     }
     this.length = offset + size;
     return { mapping, fd, offset };
@@ -79,9 +84,20 @@ export class DmaArena {
 
   private file(): Fd {
     if (this.fd < 0) {
-      this.fd = check(this.system.memfd('vfio-dma'), { syscall: 'memfd_create', code: 'ERR_VFIO_NO_MEMORY' });
+      const fd = this.hugePages === 0 ? this.system.memfd('vfio-dma') : this.system.memfd('vfio-dma', this.hugePages);
+      this.fd = check(fd, { syscall: 'memfd_create', ...this.refusal() });
       this.exit = this.system.onExit(exitPhase['memory freed'], { call: 'close', fd: this.fd });
     }
     return this.fd;
+  }
+
+  private refusal(): CallFacts {
+    if (this.hugePages === 0) return { code: 'ERR_VFIO_NO_MEMORY' };
+    const folder = `/sys/kernel/mm/hugepages/hugepages-${this.hugePages / 1024}kB`;
+    return {
+      code: 'ERR_VFIO_NO_HUGEPAGES',
+      remedy: `Set pages aside (as root):  echo N > ${folder}/nr_hugepages`,
+      details: { hugePages: this.hugePages },
+    };
   }
 }

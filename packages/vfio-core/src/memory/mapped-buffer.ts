@@ -7,6 +7,8 @@ import { BufferLife } from './life.js';
 /** What every buffer is made of. */
 export interface MappedParts {
   readonly bytes: Uint8Array;
+  /** By default that of `bytes`; registers of another device have no bytes here. */
+  readonly length?: number;
   /** Without its `life`, for a buffer that this thread owns. Undefined for memory that has no descriptor. */
   readonly ticket: DmaTicket | undefined;
   /** Unmaps from the device's reach, then frees. */
@@ -24,9 +26,9 @@ export abstract class MappedBuffer implements DmaBuffer {
   private life: BufferLife | undefined;
   protected shut = false;
 
-  protected constructor({ bytes, ticket, release }: MappedParts, address: bigint) {
+  protected constructor({ bytes, length = bytes.length, ticket, release }: MappedParts, address: bigint) {
     this.bytes = bytes;
-    this.length = bytes.length;
+    this.length = length;
     this.start = address;
     this.ticket = ticket;
     this.release = release;

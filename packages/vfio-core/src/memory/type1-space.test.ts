@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { openDevice } from '../container/open.js';
 import type { Device } from '../device/device.js';
 import { Errno, isVfioError, type VfioError } from '../errors/index.js';
+import { openDevice } from '../opening/open.js';
 import type { MemoryRequest } from '../seam/system-calls.js';
 import { BDF, type Script, ScriptedKernel } from '../testing/scripted-kernel.js';
 import { decode } from '../uapi/struct.js';
@@ -74,25 +74,40 @@ describe('allocate', () => {
     expect(flags).toEqual([3, 1, 2]);
   });
 
-  it('[T1-29] says how much locked memory is needed, allowed and used', async () => {
+  const limits = 'Limit   Soft Limit   Hard Limit   Units\nMax locked memory         65536     65536     bytes\n';
+
+  it('[T1-29] says how much locked memory is needed, allowed and used, before the kernel is asked', async () => {
     const { kernel, device, dma } = await opened({
-      ioctls: { VFIO_IOMMU_MAP_DMA: () => -Errno.ENOMEM },
-      files: {
-        '/proc/self/limits':
-          'Limit   Soft Limit   Hard Limit   Units\nMax locked memory         65536     65536     bytes\n',
-        '/proc/self/status': 'Name:\tnode\nVmLck:\t      32 kB\n',
-      },
+      files: { '/proc/self/limits': limits, '/proc/self/status': 'Name:\tnode\nVmLck:\t      32 kB\n' },
     });
+    expect(dma.headroom().memlock).toEqual({ limit: 65536, used: 32768, left: 32768, counts: 'process' });
+    const error = failure(() => dma.allocate(65536));
+    expect(error).toMatchObject({
+      code: 'ERR_VFIO_MEMLOCK',
+      errno: undefined,
+      details: { needed: 65536, limit: 65536, used: 32768 },
+    });
+    expect(error.message).toContain('ulimit -l 96');
+    expect(kernel.log.filter((line) => line.includes('MAP_DMA'))).toEqual([]);
+    expect([kernel.mappings.size, kernel.memoryMapped]).toEqual([0, 0]);
+    expect(dma.allocate(32768).length).toBe(32768);
+    device.close();
+    expect(kernel.clean).toBe(true);
+  });
+
+  it('[T1-29] says the same where the kernel refuses in spite of a capability that should lift the limit', async () => {
+    const { kernel, dma } = await opened({
+      ioctls: { VFIO_IOMMU_MAP_DMA: () => -Errno.ENOMEM },
+      files: { '/proc/self/limits': limits, '/proc/self/status': 'VmLck:\t      32 kB\nCapEff:\t000001ffffffffff\n' },
+    });
+    expect(dma.headroom().memlock.left).toBe(Number.POSITIVE_INFINITY);
     const error = failure(() => dma.allocate(65536));
     expect(error).toMatchObject({
       code: 'ERR_VFIO_MEMLOCK',
       errnoName: 'ENOMEM',
       details: { needed: 65536, limit: 65536, used: 32768 },
     });
-    expect(error.message).toContain('ulimit -l 96');
     expect([kernel.mappings.size, kernel.memoryMapped]).toEqual([0, 0]);
-    device.close();
-    expect(kernel.clean).toBe(true);
   });
 
   it('calls it lack of memory where the limit is not what stands in the way', async () => {

@@ -64,6 +64,9 @@ export class FakeDevice implements Device {
       closed: false,
       info: () => ({ flags: 2, resettable: true, pci: this.pci, regionCount: 9, irqCount: 5 }),
       region,
+      mapRange: () => {
+        throw new VfioError('ERR_VFIO_NOT_SUPPORTED', 'nothing is mapped here.');
+      },
       read: (index, offset, into) =>
         into.set((this.regions.get(index) as Uint8Array).subarray(offset, offset + into.length)),
       write: (index, offset, from) => {

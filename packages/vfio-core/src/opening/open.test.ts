@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { pciAddress } from '../container/pci-address.js';
 import { Errno, type VfioError } from '../errors/index.js';
 import { Type1Space } from '../memory/type1-space.js';
 import { BDF, type Script, ScriptedKernel } from '../testing/scripted-kernel.js';
 import { openDevice } from './open.js';
-import { pciAddress } from './pci-address.js';
 
 const failure = async (script: Script, address = BDF): Promise<VfioError> => {
   const kernel = new ScriptedKernel(script);

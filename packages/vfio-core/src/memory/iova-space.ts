@@ -1,0 +1,407 @@
+/** An address space behind an IOMMU, whichever way the kernel offers it: what of the program's memory lies where for devices. */
+
+import { exitPhase } from '../container/exit-phases.js';
+import { Errno } from '../errors/errno.js';
+import { isVfioError, VfioError } from '../errors/error.js';
+import type { SystemCalls } from '../seam/system-calls.js';
+import { type ArenaPiece, DmaArena } from './arena.js';
+import { type Backing, backingOf } from './backing.js';
+import { ContiguousBuffer } from './buffer.js';
+import { addressIn, BufferIndex } from './buffer-index.js';
+import type {
+  AddressRange,
+  AllocateOptions,
+  DmaAddress,
+  DmaBuffer,
+  DmaSpace,
+  Headroom,
+  MapOptions,
+  MapSource,
+  Place,
+  Way,
+} from './dma.js';
+import { IovaAllocator } from './iova-allocator.js';
+import { LockedMemory } from './locked-memory.js';
+import type { Mapper } from './mapper.js';
+import { explainMapping, noAddresses, tooManyMappings } from './mapping-errors.js';
+import type { MemberRequest, OpenMember } from './member.js';
+
+const brand: unique symbol = Symbol.for('vfio-core.IovaSpace') as never;
+
+/** What kernels before 5.4, which do not say it, can be relied on to translate: 39 bits are the fewest of common IOMMUs. */
+const unsaid: readonly AddressRange[] = [{ start: 0n, end: 2n ** 39n - 1n }];
+/** Page sizes of IOMMUs beyond this are bits of a bitmap that says "any". */
+const largestPage = 2 ** 30;
+
+interface Plan {
+  readonly iova: bigint;
+  readonly size: number;
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+export interface IovaSpaceParts {
+  readonly mapper: Mapper;
+  readonly way: Way;
+  /** Whether it closes after its last device. */
+  readonly closesItself: boolean;
+  /** What the kernel compares with the limit on locked memory. */
+  readonly counts: Headroom['memlock']['counts'];
+}
+
+/**
+ * {@link DmaSpace} over a {@link Mapper}. How devices get into it is for its kinds: `Type1Space` and `IommufdSpace`. They call
+ * {@link attached} after each device, and {@link release} gives back what is theirs.
+ */
+export abstract class IovaSpace implements DmaSpace {
+  readonly kind = 'iova';
+  readonly system: SystemCalls;
+  readonly way: Way;
+  protected readonly mapper: Mapper;
+  private readonly closesItself: boolean;
+  private readonly locked: LockedMemory;
+  private readonly index = new BufferIndex();
+  /** By the size of their pages: 0 for ordinary ones. */
+  private readonly arenas = new Map<number, DmaArena>();
+  private iovas: IovaAllocator | undefined;
+  private pageSizes = 0n;
+  private mappingsLeft: number | undefined;
+  private size: number;
+  private exit: number | undefined;
+  private shut = false;
+  private mapsInFlight = 0;
+  /** All mappings are gone already: buffers that close need not unmap. */
+  private emptied = false;
+
+  protected constructor({ mapper, way, closesItself, counts }: IovaSpaceParts) {
+    this.mapper = mapper;
+    this.system = mapper.system;
+    this.way = way;
+    this.closesItself = closesItself;
+    this.locked = new LockedMemory(mapper.system, counts);
+    this.size = mapper.system.pageSize;
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  get pageSize(): number {
+    return this.size;
+  }
+
+  get ranges(): readonly AddressRange[] {
+    return this.iovas?.ranges ?? [];
+  }
+
+  get closed(): boolean {
+    return this.shut;
+  }
+
+  /**
+   * Opens a device in the space. If that fails nothing of it is left open.
+   * @internal
+   */
+  abstract openMember(request: MemberRequest): Promise<OpenMember>;
+
+  /** Devices that are open in it. */
+  protected abstract readonly deviceCount: number;
+
+  allocate(bytes: number, options: AllocateOptions = {}): DmaBuffer {
+    const { backing, plan } = this.prepare(bytes, options);
+    this.mapOrUndo(plan, backing);
+    return this.own(backing, plan, bytes);
+  }
+
+  async allocateAsync(bytes: number, options: AllocateOptions = {}): Promise<DmaBuffer> {
+    const { backing, plan } = this.prepare(bytes, options);
+    this.mapsInFlight++;
+    try {
+      await this.mapper.mapAsync({ ...plan, address: backing.address });
+    } catch (thrown) {
+      this.discard(backing, plan);
+      throw explainMapping(this.system, thrown, backing);
+    } finally {
+      if (--this.mapsInFlight === 0 && this.shut) this.letGo();
+    }
+    if (this.shut) {
+      // The space was closed meanwhile, and with it all its mappings.
+      this.discard(backing, plan);
+      this.checkOpen();
+    }
+    return this.own(backing, plan, bytes);
+  }
+
+  map(source: MapSource, options: MapOptions = {}): DmaBuffer {
+    this.checkOpen();
+    const backing = backingOf(this.system, source, this.size);
+    let plan: Plan;
+    try {
+      plan = this.plan(backing.size, options, backing.locks);
+    } catch (thrown) {
+      backing.release();
+      throw thrown;
+    }
+    if (backing.mayBeLent && !plan.write) makeOwn(backing.bytes, this.system.pageSize);
+    this.mapOrUndo(plan, backing);
+    return this.own(backing, plan, backing.size);
+  }
+
+  lookup(address: DmaAddress): Place | undefined {
+    return this.index.at(address);
+  }
+
+  addressOf(bytes: ArrayBufferView, offset = 0): DmaAddress | undefined {
+    return addressIn(this.index.buffers(), bytes, offset);
+  }
+
+  headroom(): Headroom {
+    this.checkOpen();
+    const { available } = this.mapper.info();
+    return {
+      memlock: this.locked.headroom(),
+      mappings: available,
+      largestFree: this.iovas?.largestFree ?? 0n,
+    };
+  }
+
+  /** If the kernel refuses, nothing is freed: devices may still reach it. */
+  unmapAll(): void {
+    this.checkOpen();
+    this.closeAll();
+  }
+
+  /**
+   * Unmaps and frees everything, then lets go of what leads to the kernel. Idempotent. While an {@link allocateAsync} is under way
+   * that stays until the kernel is done with it: its descriptor must not become somebody else's under the call.
+   * Throws `ERR_VFIO_BUSY` while a device is open in it.
+   */
+  close(): void {
+    if (this.shut) return;
+    const { deviceCount } = this;
+    if (deviceCount > 0) {
+      throw new VfioError('ERR_VFIO_BUSY', `${deviceCount} devices are still open in this address space.`, {
+        remedy: 'Close the devices first.',
+      });
+    }
+    try {
+      this.closeAll();
+    } finally {
+      this.shut = true;
+      if (this.exit !== undefined) this.system.cancelExit(this.exit);
+      if (this.mapsInFlight === 0) this.letGo();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** A device joined: what the whole space can use may be less now, and is there at all after the first. */
+  protected attached(): void {
+    this.readInfo();
+    this.exit ??= this.system.onExit(exitPhase['memory unmapped'], this.mapper.unmapAllStep());
+  }
+
+  /** A device was closed: the last one closes the space if a device opened it. */
+  protected left(): void {
+    if (this.closesItself && this.deviceCount === 0) this.close();
+  }
+
+  /** Descriptors and the like, after all memory is unmapped and freed. */
+  protected abstract release(): void;
+
+  protected checkOpen(): void {
+    if (this.shut) throw new VfioError('ERR_VFIO_CLOSED', 'the address space was closed.');
+  }
+
+  private readInfo(): void {
+    const { pageSizes, ranges = unsaid, available } = this.mapper.info();
+    this.mappingsLeft = available;
+    this.pageSizes = pageSizes;
+    if (this.iovas !== undefined) {
+      this.iovas.setRanges(ranges);
+      return;
+    }
+    this.size = Math.max(this.system.pageSize, Number(pageSizes & -pageSizes));
+    this.iovas = new IovaAllocator(ranges, this.size);
+  }
+
+  private prepare(bytes: number, options: AllocateOptions): { backing: Backing; plan: Plan } {
+    const { hugePages = 0 } = options;
+    const plan = this.plan(bytes, options, true, hugePages);
+    try {
+      const arena = this.arena(hugePages);
+      return { backing: arenaBacking(arena, arena.allocate(bytes)), plan };
+    } catch (thrown) {
+      this.iovas?.free(plan.iova);
+      throw thrown;
+    }
+  }
+
+  private arena(hugePages: number): DmaArena {
+    const known = this.arenas.get(hugePages);
+    if (known !== undefined) return known;
+    const arena = new DmaArena(this.system, hugePages === 0 ? this.size : hugePages, hugePages);
+    this.arenas.set(hugePages, arena);
+    return arena;
+  }
+
+  /** Checks the wishes and what is left, and takes device addresses. */
+  private plan(bytes: number, options: MapOptions, locks: boolean, hugePages = 0): Plan {
+    this.checkOpen();
+    checkWishes(bytes, options, hugePages, this.size);
+    const { iovas } = this;
+    if (iovas === undefined) {
+      throw new VfioError('ERR_VFIO_ARGUMENT', 'no device was opened in this address space yet.', {
+        remedy: 'Open a device with it first: openDevice(address, { space }).',
+      });
+    }
+    const granule = Math.max(this.size, hugePages);
+    const size = Math.ceil(bytes / granule) * granule;
+    if (locks) this.locked.check(size);
+    if (this.mappingsLeft === 0) {
+      this.mappingsLeft = this.mapper.info().available;
+      if (this.mappingsLeft === 0) throw tooManyMappings();
+    }
+    const iova = this.take(iovas, size, options);
+    if (iova === undefined) throw noAddresses(size, options, iovas);
+    const { direction = 'both' } = options;
+    return { iova, size, read: direction !== 'device-writes', write: direction !== 'device-reads' };
+  }
+
+  private take(iovas: IovaAllocator, size: number, options: MapOptions): bigint | undefined {
+    const { at, below, alignment, shortLived = false } = options;
+    if (at !== undefined) return iovas.take(at, BigInt(size)) ? at : undefined;
+    const wishes = { shortLived, ...(below === undefined ? {} : { below }) };
+    if (alignment !== undefined) return iovas.allocate(BigInt(size), { ...wishes, alignment: BigInt(alignment) });
+    // Aligned to the largest page that it fills, so that the IOMMU can use such; anywhere, where there is no such place.
+    const natural = this.naturalAlignment(size);
+    const aligned =
+      natural > this.size ? iovas.allocate(BigInt(size), { ...wishes, alignment: BigInt(natural) }) : undefined;
+    return aligned ?? iovas.allocate(BigInt(size), wishes);
+  }
+
+  private naturalAlignment(size: number): number {
+    let page = largestPage;
+    while (page > this.size && (page > size || (this.pageSizes & BigInt(page)) === 0n)) page /= 2;
+    return page;
+  }
+
+  private mapOrUndo(plan: Plan, backing: Backing): void {
+    try {
+      this.mapper.map({ ...plan, address: backing.address });
+    } catch (thrown) {
+      this.discard(backing, plan);
+      // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
+      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) this.readInfo();
+      throw explainMapping(this.system, thrown, backing);
+    }
+  }
+
+  private discard(backing: Backing, { iova }: Plan): void {
+    backing.release();
+    this.iovas?.free(iova);
+  }
+
+  private own(backing: Backing, plan: Plan, length: number): DmaBuffer {
+    const { file, locks } = backing;
+    const address = plan.iova;
+    if (this.mappingsLeft !== undefined) this.mappingsLeft--;
+    if (locks) this.locked.add(plan.size);
+    const buffer = new ContiguousBuffer({
+      bytes: backing.bytes.subarray(0, length),
+      length,
+      address,
+      ticket: file === undefined ? undefined : { ...file, mapped: plan.size, length, address },
+      release: () => {
+        forget?.();
+        this.index.delete(buffer, address);
+        // Out of the device's reach first. If the kernel refuses that, the memory is leaked on purpose: a device that can still
+        // write to it must not write into somebody else's.
+        if (!this.emptied) this.unmap(plan);
+        if (this.mappingsLeft !== undefined) this.mappingsLeft++;
+        if (locks) this.locked.add(-plan.size);
+        this.iovas?.free(address);
+        backing.release();
+      },
+    });
+    const forget = backing.beforeItGoes?.(() => buffer.close());
+    this.index.add(buffer, address);
+    return buffer;
+  }
+
+  private unmap({ iova, size }: Plan): void {
+    const done = this.mapper.unmap({ iova, size });
+    if (done === BigInt(size)) return;
+    throw new VfioError(
+      'ERR_VFIO_MAPPING',
+      `the kernel unmapped ${done} bytes instead of ${size}; the memory is kept.`,
+      {
+        remedy: 'Something else changed the mappings of this address space; close the device.',
+        syscall: 'ioctl',
+        details: { iova, size, done },
+      },
+    );
+  }
+
+  /** One call where all go at once; where that is refused, each by itself, so that one that stays costs only its own memory. */
+  private closeAll(): void {
+    if (this.index.size === 0) return;
+    if (this.index.size > 1) {
+      try {
+        this.mapper.unmapAll();
+        this.emptied = true;
+      } catch {
+        // Each says below why it cannot go.
+      }
+    }
+    const errors: unknown[] = [];
+    for (const buffer of this.index.buffers()) {
+      try {
+        buffer.close();
+      } catch (thrown) {
+        errors.push(thrown);
+      }
+    }
+    this.emptied = false;
+    if (errors.length > 0) throw errors[0];
+  }
+
+  private letGo(): void {
+    for (const arena of this.arenas.values()) arena.close();
+    this.release();
+  }
+}
+
+/** Whether something is an {@link IovaSpace}, of whichever copy of this package. */
+export const isIovaSpace = (space: unknown): space is IovaSpace =>
+  typeof space === 'object' && space !== null && (space as Record<symbol, unknown>)[brand] === true;
+
+/** Freed with the arena's own rules. */
+function arenaBacking(arena: DmaArena, piece: ArenaPiece): Backing {
+  const { mapping, fd, offset } = piece;
+  const { bytes, address, length } = mapping;
+  const file = { fd, offset };
+  return { bytes, address, size: length, file, locks: true, mayBeLent: false, release: () => arena.free(piece) };
+}
+
+function checkWishes(bytes: number, { alignment, at }: MapOptions, hugePages: number, pageSize: number): void {
+  const refuse = (what: string): VfioError => new VfioError('ERR_VFIO_ARGUMENT', what);
+  const power = (value: number) => Number.isSafeInteger(Math.log2(value)) && value <= 2 ** 52;
+  if (!Number.isSafeInteger(bytes) || bytes < 1) throw refuse(`${bytes} is not a number of bytes: 1 or more, whole.`);
+  if (alignment !== undefined && !power(alignment)) throw refuse(`an alignment of ${alignment} is not a power of two.`);
+  if (hugePages !== 0 && (!power(hugePages) || hugePages <= pageSize)) {
+    throw refuse(
+      `huge pages of ${hugePages} bytes: a size is a power of two above ${pageSize}, mostly 2 ** 21 or 2 ** 30.`,
+    );
+  }
+  if (at !== undefined && (at < 0n || at % BigInt(pageSize) !== 0n)) {
+    throw refuse(`a device address of 0x${at.toString(16)} is not a multiple of ${pageSize}.`);
+  }
+}
+
+/**
+ * Gives each page memory of its own. Linux lends a page that nobody has written yet from one page of zeros; pinned for reading, that
+ * is what the device sees for good (seen on 6.1), whatever the program writes later.
+ */
+function makeOwn(bytes: Uint8Array, pageSize: number): void {
+  for (let at = 0; at < bytes.length; at += pageSize) Atomics.or(bytes, at, 0);
+}

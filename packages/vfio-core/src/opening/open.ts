@@ -1,0 +1,93 @@
+/** The whole way to a device: sysfs, then container, group and IOMMU, or iommufd; then the device. */
+
+import { type BackendOption, defaultBackend } from '../backend.js';
+import { pciAddress } from '../container/pci-address.js';
+import type { Device } from '../device/device.js';
+import { KernelChannel } from '../device/kernel-channel.js';
+import { OpenDevice } from '../device/open-device.js';
+import { VfioError } from '../errors/error.js';
+import type { DmaSpace } from '../memory/dma.js';
+import { type IovaSpace, isIovaSpace } from '../memory/iova-space.js';
+import type { Descriptors } from '../memory/member.js';
+import { usableGroup } from './usable-group.js';
+import { chooseWay, makeSpace, type WayOption } from './ways.js';
+
+export interface OpenOptions extends BackendOption {
+  /**
+   * An address space to share with other devices: `device.dma` of another one, or one of `openSpace()`. By default the device gets
+   * one of its own, which closes with it.
+   */
+  readonly space?: DmaSpace | undefined;
+  /** How to reach the kernel. `auto` by default; `device.dma.way` says which it was, and why. */
+  readonly way?: WayOption | undefined;
+  /** Descriptors that another process opened; nothing of the machine's /sys is looked at then. They are taken over. */
+  readonly descriptors?: Descriptors | undefined;
+  /**
+   * For a virtual function whose physical function is driven by a program: the secret that both share, a UUID
+   * (`xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`). For a physical function: that virtual functions of it need from now on.
+   */
+  readonly vfToken?: string | undefined;
+}
+
+/**
+ * Opens a PCI device that is bound to vfio-pci. Bus mastering is off, as VFIO leaves it.
+ *
+ * Each thing that can be wrong has its own error, and then nothing is left open: `ERR_VFIO_ARGUMENT` (not an address),
+ * `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NO_IOMMU`, `ERR_VFIO_NOT_LOADED`, `ERR_VFIO_NOT_BOUND` (which driver holds it),
+ * `ERR_VFIO_PERMISSION` (whose the file is), `ERR_VFIO_BUSY`, `ERR_VFIO_GROUP_NOT_VIABLE` (which members are in the way),
+ * `ERR_VFIO_UNSAFE_INTERRUPTS`, `ERR_VFIO_API`.
+ *
+ * @param address `dddd:bb:dd.f`; the domain may be left out
+ */
+export async function openDevice(address: string, options: OpenOptions = {}): Promise<Device> {
+  const name = pciAddress(address);
+  const { descriptors = {} } = options;
+  checkToken(options.vfToken);
+  const shared = sharedSpace(options);
+  const system = shared?.system ?? options.backend ?? defaultBackend();
+  const passedOn = descriptors.group !== undefined || descriptors.device !== undefined;
+  const group = passedOn ? undefined : usableGroup(system, name);
+  const space = shared ?? makeSpace(system, chooseWay(system, options), { closesItself: true, descriptors });
+  try {
+    const { fd, leave } = await space.openMember({ address: name, group, descriptors, vfToken: options.vfToken });
+    try {
+      const channel = new KernelChannel(system, fd, name);
+      return new OpenDevice({ channel, address: name, dma: space, after: leave });
+    } catch (thrown) {
+      system.close(fd);
+      leave();
+      throw thrown;
+    }
+  } catch (thrown) {
+    // A space that its only device opened and that never had it.
+    if (shared === undefined) space.close();
+    throw thrown;
+  }
+}
+
+function sharedSpace({ space, backend, way = 'auto' }: OpenOptions): IovaSpace | undefined {
+  if (space === undefined) return undefined;
+  if (!isIovaSpace(space)) {
+    throw new VfioError('ERR_VFIO_ARGUMENT', 'devices behind an IOMMU cannot share this address space.', {
+      remedy: 'Pass device.dma of a device that openDevice() opened, or openSpace().',
+    });
+  }
+  if (space.closed) throw new VfioError('ERR_VFIO_CLOSED', 'the address space was closed.');
+  if (backend !== undefined && backend !== space.system) {
+    throw new VfioError('ERR_VFIO_ARGUMENT', 'the address space belongs to another backend.');
+  }
+  if (way !== 'auto' && way !== space.way.name) {
+    throw new VfioError(
+      'ERR_VFIO_ARGUMENT',
+      `the address space was opened by way of ${space.way.name}, not of ${way}.`,
+    );
+  }
+  return space;
+}
+
+function checkToken(token: string | undefined): void {
+  if (token === undefined || /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(token)) return;
+  throw new VfioError('ERR_VFIO_ARGUMENT', `${JSON.stringify(token)} is no UUID.`, {
+    remedy: 'Make one with crypto.randomUUID(), for both sides.',
+  });
+}
