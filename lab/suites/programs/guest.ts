@@ -1,3 +1,4 @@
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { isVfioError } from 'vfio-core';
@@ -7,8 +8,11 @@ import { whatIsHere } from '../../../tests/programs/01-list.js';
 import { firstDriver } from '../../../tests/programs/02-first-driver.js';
 import { readDisk } from '../../../tests/programs/03-disk.js';
 import { readFast } from '../../../tests/programs/04-fast.js';
+import { checksumOf } from '../../../tests/programs/09-checksum.js';
+import { checksumOfDisk } from '../../../tests/programs/09-webassembly.js';
 import { roundTripWithoutIommu } from '../../../tests/programs/10-without-iommu.js';
-import { check, field, mode, same, test } from '../guest.js';
+import { blockDevice } from '../block-device.js';
+import { check, field, loadModule, mode, same, test } from '../guest.js';
 import { openForMode } from '../open.js';
 
 const eduAddress = '0000:01:00.0';
@@ -24,6 +28,18 @@ test('program 12: a device that is not bound is refused with the command that bi
   }
   throw new Error('it opened');
 });
+
+/** What the kernel's own driver writes to the disk, for program 9 to find. */
+const written = new Uint8Array(16 << 20).map((_, i) => (i * 2654435761) >>> 24);
+
+if (mode === 'iommu')
+  test('the kernel’s own driver writes what program 9 will look for', async () => {
+    loadModule('nvme');
+    const disk = openSync(await blockDevice(diskAddress), 'r+');
+    for (let at = 0; at < written.length; ) at += writeSync(disk, written, at, written.length - at, at);
+    fsyncSync(disk);
+    closeSync(disk);
+  });
 
 test('program 1: lists the functions of this machine', () => {
   bind(eduAddress);
@@ -77,6 +93,13 @@ test('program 4: hands a queue to a Worker, which keeps it full', async () => {
   await nvme[Symbol.asyncDispose]();
   field('workerOperations', 2000);
 });
+
+if (mode === 'iommu')
+  test('program 9: the disk fills a WebAssembly memory, and compiled code finds there what was written', async () => {
+    const found = await checksumOfDisk(() => PciDevice.open(diskAddress));
+    same(found, { checksum: checksumOf(written), bytes: written.length });
+    field('webAssemblyBytes', found.bytes);
+  });
 
 if (mode === 'noiommu')
   test('program 10: the same driver without an IOMMU', async () => {

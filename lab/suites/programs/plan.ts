@@ -7,6 +7,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   // Without an IOMMU a physical address must be in edu's reach, wherever the huge page lies.
   slots: [[name === 'noiommu' ? 'edu,dma_mask=0xffffffff' : 'edu'], [nvme('disk')]],
   disks: [{ name: 'disk', bytes: mebibytes(64) }],
+  carryModules: ['nvme'],
   hugePages: name === 'noiommu' ? 32 : 0,
   seconds: 300,
   expected: name === 'noiommu' ? noiommuMessages : [],
