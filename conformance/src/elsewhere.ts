@@ -56,16 +56,31 @@ export async function killHolder(fds: readonly number[], meanwhile: () => void):
   await kill(child);
 }
 
-/** The wait of a reset holds the lock of the device; most attempts fall into one. */
+/**
+ * The wait of a function reset (100 ms) holds the lock of the device; an attempt that begins in it meets the lock, unless the
+ * processor is taken away from it for that long. One reset at a time: an open that succeeds while the next one begins saves
+ * the configuration space without the lock (vfio_pci_core_enable), the emptied one, and that is what the device has from
+ * then on, BARs of 0 too.
+ */
 export async function duringReset(address: string, attempt: () => number): Promise<number> {
-  const child = start('sh', ['-c', `while :; do echo 1 >/sys/bus/pci/devices/${address}/reset; done`]);
-  let result = attempt();
-  for (let tries = 0; result >= 0 && tries < 200; tries++) {
-    await new Promise((done) => setTimeout(done, 7 * (tries % 10)));
-    result = attempt();
+  let result = 0;
+  for (let resets = 0; result >= 0 && resets < 200; resets++) {
+    const child = start('sh', ['-c', `echo 1 >/sys/bus/pci/devices/${address}/reset`]);
+    const ended = once(child, 'exit');
+    while (!gone(child.pid as number) && !resetting(child.pid as number));
+    if (!gone(child.pid as number)) result = attempt();
+    await ended;
   }
-  await kill(child);
   return result;
+}
+
+/** Whether a process waits for a function reset. Source: drivers/pci/pci.c (pcie_flr). */
+function resetting(pid: number): boolean {
+  try {
+    return /\bpcie_flr\b/.test(readFileSync(`/proc/${pid}/stack`, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 /**
