@@ -27,11 +27,6 @@ export default plan({
           reason: 'a device is pulled out while a program has it [LIFE-9]',
         },
         { pattern: /vfio-pci 0000:04:00\.0: .*blocked until device is released/, reason: 'the same, later' },
-        {
-          pattern: /vfio_pin_pages_remote: RLIMIT_MEMLOCK \(1048576\) exceeded/,
-          reason: 'a program with a small limit asks for more',
-          required: true,
-        },
       ],
     }),
     machine('unloaded', 'iommu', { vfio: false }),
