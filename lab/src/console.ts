@@ -74,6 +74,8 @@ const harmless: readonly RegExp[] = [
   // The kernel's way of saying that no-IOMMU mode is in use.
   /Adding kernel taint for vfio-noiommu group/,
   /vfio-noiommu device opened by user/,
+  // From 6.10: a function without a reset of its own, behind a hotplug port, is reset through its slot, whose port nobody locks.
+  /^pcieport \S+ unlocked secondary bus reset via: pciehp_reset_slot\+/,
   // A machine in software, on a host that is busy, is late with its timer interrupts.
   /hrtimer: interrupt took \d+ ns/,
   /clocksource: Long readout interval, skipping watchdog check/,

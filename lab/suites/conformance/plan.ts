@@ -34,10 +34,6 @@ const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
       reason: '[T1-26] edu writes where it may only read',
     },
     ...iommuFaultMessages,
-    {
-      pattern: /unlocked secondary bus reset via: pciehp_reset_slot/,
-      reason: 'edu is reset through its slot when it is closed; 6.12 remarks once that it does not lock the port',
-    },
     ...(name === 'no-remapping'
       ? [
           { pattern: /No interrupt remapping support/, reason: '[T1-2] what type1 says' },

@@ -32,5 +32,5 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
 
 export default plan({
   title: "the edu driver on QEMU's edu device: registers, INTx with unmask, MSI, DMA both ways, refused DMA",
-  runs: [machine('iommu'), machine('noiommu')],
+  runs: [machine('iommu'), machine('noiommu'), { ...machine('iommu'), name: 'iommu-6.12', kernel: '6.12' }],
 });
