@@ -5,7 +5,7 @@ import type { Fd } from '../seam/system-calls.js';
 
 /**
  * Open descriptors that another process passed on (a parent that has the rights, a sandbox's outside). They are taken over: closing
- * the device, or a failure, closes them.
+ * the device closes them, and a failure does too, unless it is `ERR_VFIO_ARGUMENT` for options that do not go together.
  */
 export interface Descriptors {
   /** `/dev/vfio/vfio`, or `/dev/iommu` in its place; its IOMMU may be chosen already. */
@@ -21,7 +21,7 @@ export interface Descriptors {
 /** What an address space needs to open a device in it. */
 export interface MemberRequest {
   readonly address: string;
-  /** From sysfs; undefined where descriptors make it needless. */
+  /** From sysfs; undefined where descriptors make it needless. If opening fails, `group` and `device` of these are closed. */
   readonly group: IommuGroup | undefined;
   readonly descriptors?: Descriptors;
   /** Shared secret of a physical function's owner and the users of its virtual functions: a UUID ([GRP-29]). */
