@@ -32,11 +32,19 @@ export { encodeIrqRequest } from './device/irq-set.js';
 export { type ChannelTicket, KernelChannel, type KernelChannelOptions } from './device/kernel-channel.js';
 export { mappableSpan } from './device/mappable-span.js';
 export { type ClosableChannel, OpenDevice, type OpenDeviceParts } from './device/open-device.js';
+export { setVfToken, vfTokenBytes } from './device/vf-token.js';
 export * from './errors/index.js';
+export { type BindOptions, DeviceFile, findDeviceFile } from './iommufd/device-file.js';
+export { Hwpt, type HwptRequest, type IommuHardware, iommuHardware } from './iommufd/hwpt.js';
+export { type CopyRequest, Ioas, type IoasAccess, type MapFileRequest } from './iommufd/ioas.js';
+export { Iommufd, type IommufdCall } from './iommufd/iommufd.js';
+export { IommufdObject } from './iommufd/object.js';
 export { type ArenaPiece, DmaArena } from './memory/arena.js';
 export { attachDma } from './memory/attach.js';
 export { type BufferParts, ContiguousBuffer } from './memory/buffer.js';
 export { addressIn } from './memory/buffer-index.js';
+export { DirtyPages, type DirtyRange } from './memory/dirty-pages.js';
+export { type DirtySource, DirtyTracker, type ReadDirtyOptions, type TrackedRange } from './memory/dirty-tracker.js';
 export type {
   AddressRange,
   AllocateOptions,
@@ -56,6 +64,7 @@ export type {
   Way,
 } from './memory/dma.js';
 export { isImmovable } from './memory/immovable.js';
+export { IommufdSpace, type IommufdSpaceOptions, isIommufdSpace } from './memory/iommufd-space.js';
 export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
 export { type IovaSpace, isIovaSpace } from './memory/iova-space.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';

@@ -12,6 +12,8 @@ export interface CallFacts extends Omit<ErrorFacts, 'errno'> {
   readonly code?: ErrorCode;
   /** Replaces the codes of single errnos: `{ EINVAL: 'ERR_VFIO_NOT_SUPPORTED' }`. */
   readonly codes?: Readonly<Partial<Record<keyof typeof Errno, ErrorCode>>>;
+  /** What single errnos mean here, where that is more than in general: `{ EBUSY: 'a device is attached to it' }`. */
+  readonly means?: Readonly<Partial<Record<keyof typeof Errno, string>>>;
 }
 
 const general: Partial<Record<keyof typeof Errno, ErrorCode>> = {
@@ -46,10 +48,13 @@ export function systemError(result: number, facts: CallFacts = {}): VfioError {
   const errno = -result;
   const name = errnoName(errno) as keyof typeof Errno;
   const code = facts.codes?.[name] ?? facts.code ?? general[name] ?? 'ERR_VFIO_SYSTEM';
-  const { what, code: _code, codes: _codes, ...rest } = facts;
+  const { what, code: _code, codes: _codes, means, ...rest } = facts;
   const call = [facts.syscall, facts.request].filter(Boolean).join(' ');
   const subject = what ?? (call === '' ? 'a system call' : call);
-  return new VfioError(code, `${subject} failed: ${meanings[name] ?? errnoName(errno)}.`, { ...rest, errno });
+  return new VfioError(code, `${subject} failed: ${means?.[name] ?? meanings[name] ?? errnoName(errno)}.`, {
+    ...rest,
+    errno,
+  });
 }
 
 /** Gives `result` back when it is 0 or more, and throws {@link systemError} when it is a negative errno. */

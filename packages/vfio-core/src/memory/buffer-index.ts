@@ -4,7 +4,8 @@ import type { DmaBuffer, Place } from './dma.js';
 
 interface Entry {
   readonly start: number;
-  readonly end: number;
+  /** Where its mapping ends: pages are whole. */
+  readonly mappingEnd: number;
   readonly buffer: DmaBuffer;
 }
 
@@ -17,9 +18,10 @@ export class BufferIndex {
     return this.entries.size;
   }
 
-  add(buffer: DmaBuffer, address: bigint): void {
+  /** @param mapped bytes */
+  add(buffer: DmaBuffer, address: bigint, mapped: number): void {
     const start = Number(address);
-    this.entries.set(address, { start, end: start + buffer.length, buffer });
+    this.entries.set(address, { start, mappingEnd: start + mapped, buffer });
     this.sorted = undefined;
   }
 
@@ -35,6 +37,18 @@ export class BufferIndex {
   }
 
   at(address: bigint): Place | undefined {
+    const entry = this.find(address);
+    const offset = entry === undefined ? 0 : Number(address) - entry.start;
+    return entry === undefined || offset >= entry.buffer.length ? undefined : { buffer: entry.buffer, offset };
+  }
+
+  /** The mapping that an address lies in; its end is exclusive. */
+  mappingAt(address: bigint): { readonly start: number; readonly end: number } | undefined {
+    const entry = this.find(address);
+    return entry === undefined ? undefined : { start: entry.start, end: entry.mappingEnd };
+  }
+
+  private find(address: bigint): Entry | undefined {
     const wanted = Number(address);
     this.sorted ??= [...this.entries.values()].sort((a, b) => a.start - b.start);
     let low = 0;
@@ -45,8 +59,7 @@ export class BufferIndex {
       else high = middle;
     }
     const entry = this.sorted[low - 1];
-    if (entry === undefined || wanted >= entry.end) return undefined;
-    return { buffer: entry.buffer, offset: wanted - entry.start };
+    return entry === undefined || wanted >= entry.mappingEnd ? undefined : entry;
   }
 }
 

@@ -8,6 +8,7 @@ import { type ArenaPiece, DmaArena } from './arena.js';
 import { type Backing, backingOf } from './backing.js';
 import { ContiguousBuffer } from './buffer.js';
 import { addressIn, BufferIndex } from './buffer-index.js';
+import { type DirtySource, DirtyTracker } from './dirty-tracker.js';
 import type {
   AddressRange,
   AllocateOptions,
@@ -70,6 +71,7 @@ export abstract class IovaSpace implements DmaSpace {
   private exit: number | undefined;
   private shut = false;
   private mapsInFlight = 0;
+  private tracker: DirtyTracker | undefined;
   /** All mappings are gone already: buffers that close need not unmap. */
   private emptied = false;
 
@@ -162,6 +164,22 @@ export abstract class IovaSpace implements DmaSpace {
     };
   }
 
+  /**
+   * Watches which pages devices write to, until the tracker is stopped.
+   * Throws `ERR_VFIO_NOT_SUPPORTED` where the kernel or the IOMMU cannot, `ERR_VFIO_BUSY` while another tracker of this space runs.
+   */
+  trackDirty(): DirtyTracker {
+    this.checkOpen();
+    if (this.iovas === undefined) throw noDeviceYet();
+    if (this.tracker?.stopped === false) {
+      throw new VfioError('ERR_VFIO_BUSY', 'written pages of this address space are tracked already.', {
+        remedy: 'Use that tracker, or stop it.',
+      });
+    }
+    this.tracker = new DirtyTracker(this.startTracking(), this.index);
+    return this.tracker;
+  }
+
   /** If the kernel refuses, nothing is freed: devices may still reach it. */
   unmapAll(): void {
     this.checkOpen();
@@ -180,6 +198,11 @@ export abstract class IovaSpace implements DmaSpace {
       throw new VfioError('ERR_VFIO_BUSY', `${deviceCount} devices are still open in this address space.`, {
         remedy: 'Close the devices first.',
       });
+    }
+    try {
+      this.tracker?.stop();
+    } catch {
+      // The kernel stops when what it tracks for ends, below.
     }
     try {
       this.closeAll();
@@ -204,6 +227,9 @@ export abstract class IovaSpace implements DmaSpace {
   protected left(): void {
     if (this.closesItself && this.deviceCount === 0) this.close();
   }
+
+  /** The kernel's tracking of written pages, switched on. */
+  protected abstract startTracking(): DirtySource;
 
   /** Descriptors and the like, after all memory is unmapped and freed. */
   protected abstract release(): void;
@@ -249,11 +275,7 @@ export abstract class IovaSpace implements DmaSpace {
     this.checkOpen();
     checkWishes(bytes, options, hugePages, this.size);
     const { iovas } = this;
-    if (iovas === undefined) {
-      throw new VfioError('ERR_VFIO_ARGUMENT', 'no device was opened in this address space yet.', {
-        remedy: 'Open a device with it first: openDevice(address, { space }).',
-      });
-    }
+    if (iovas === undefined) throw noDeviceYet();
     const granule = Math.max(this.size, hugePages);
     const size = Math.ceil(bytes / granule) * granule;
     if (locks) this.locked.check(size);
@@ -324,7 +346,7 @@ export abstract class IovaSpace implements DmaSpace {
       },
     });
     const forget = backing.beforeItGoes?.(() => buffer.close());
-    this.index.add(buffer, address);
+    this.index.add(buffer, address, plan.size);
     return buffer;
   }
 
@@ -374,6 +396,11 @@ export abstract class IovaSpace implements DmaSpace {
 /** Whether something is an {@link IovaSpace}, of whichever copy of this package. */
 export const isIovaSpace = (space: unknown): space is IovaSpace =>
   typeof space === 'object' && space !== null && (space as Record<symbol, unknown>)[brand] === true;
+
+const noDeviceYet = (): VfioError =>
+  new VfioError('ERR_VFIO_ARGUMENT', 'no device was opened in this address space yet.', {
+    remedy: 'Open a device with it first: openDevice(address, { space }).',
+  });
 
 /** Freed with the arena's own rules. */
 function arenaBacking(arena: DmaArena, piece: ArenaPiece): Backing {

@@ -10,6 +10,7 @@ import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
 import type { Fd, SystemCalls } from '../seam/system-calls.js';
 import { constants } from '../uapi/constants.js';
+import type { DirtySource } from './dirty-tracker.js';
 import type { Way } from './dma.js';
 import { IovaSpace } from './iova-space.js';
 import type { MemberRequest, OpenMember } from './member.js';
@@ -35,11 +36,16 @@ export interface Type1SpaceOptions {
  */
 export class Type1Space extends IovaSpace {
   readonly container: Container;
+  /** The calls behind it, for what has no face here. */
+  readonly type1: Type1;
   private readonly members = new Map<string, Member>();
   private iommuSet = false;
 
   private constructor(container: Container, { way, closesItself }: Type1SpaceOptions) {
-    super({ mapper: new Type1(container), way, closesItself, counts: 'process' });
+    const type1 = new Type1(container);
+    // An iommufd charges the user, unless it is the one that stands at /dev/vfio/vfio itself ([IFD-27]).
+    super({ mapper: type1, way, closesItself, counts: way.name === 'iommufd-container' ? 'own' : 'process' });
+    this.type1 = type1;
     this.container = container;
     Object.defineProperty(this, brand, { value: true });
   }
@@ -98,6 +104,17 @@ export class Type1Space extends IovaSpace {
     let count = 0;
     for (const { devices } of this.members.values()) count += devices;
     return count;
+  }
+
+  protected startTracking(): DirtySource {
+    const { type1, pageSize } = this;
+    type1.startDirtyTracking();
+    return {
+      pageSize,
+      exact: false,
+      read: (range) => type1.readDirty(range),
+      stop: () => type1.stopDirtyTracking(),
+    };
   }
 
   protected release(): void {
@@ -186,6 +203,7 @@ export class Type1Space extends IovaSpace {
   private adoptDevice(fd: Fd): OpenMember {
     this.checkOpen();
     if (!this.iommuSet) {
+      this.system.close(fd);
       throw new VfioError('ERR_VFIO_ARGUMENT', 'the device came without a container that has its group and an IOMMU.', {
         remedy: 'Pass the descriptor of the container that its group is in:  descriptors: { container, device }.',
       });

@@ -5,10 +5,12 @@ import { pciAddress } from '../container/pci-address.js';
 import type { Device } from '../device/device.js';
 import { KernelChannel } from '../device/kernel-channel.js';
 import { OpenDevice } from '../device/open-device.js';
+import { vfTokenBytes } from '../device/vf-token.js';
 import { VfioError } from '../errors/error.js';
-import type { DmaSpace } from '../memory/dma.js';
+import type { DmaSpace, Way } from '../memory/dma.js';
 import { type IovaSpace, isIovaSpace } from '../memory/iova-space.js';
 import type { Descriptors } from '../memory/member.js';
+import type { SystemCalls } from '../seam/system-calls.js';
 import { usableGroup } from './usable-group.js';
 import { chooseWay, makeSpace, type WayOption } from './ways.js';
 
@@ -42,12 +44,12 @@ export interface OpenOptions extends BackendOption {
 export async function openDevice(address: string, options: OpenOptions = {}): Promise<Device> {
   const name = pciAddress(address);
   const { descriptors = {} } = options;
-  checkToken(options.vfToken);
+  if (options.vfToken !== undefined) vfTokenBytes(options.vfToken);
   const shared = sharedSpace(options);
   const system = shared?.system ?? options.backend ?? defaultBackend();
   const passedOn = descriptors.group !== undefined || descriptors.device !== undefined;
   const group = passedOn ? undefined : usableGroup(system, name);
-  const space = shared ?? makeSpace(system, chooseWay(system, options), { closesItself: true, descriptors });
+  const space = shared ?? ownSpace(system, chooseWay(system, options, name), descriptors);
   try {
     const { fd, leave } = await space.openMember({ address: name, group, descriptors, vfToken: options.vfToken });
     try {
@@ -61,6 +63,15 @@ export async function openDevice(address: string, options: OpenOptions = {}): Pr
   } catch (thrown) {
     // A space that its only device opened and that never had it.
     if (shared === undefined) space.close();
+    throw thrown;
+  }
+}
+
+function ownSpace(system: SystemCalls, way: Way, descriptors: Descriptors): IovaSpace {
+  try {
+    return makeSpace(system, way, { closesItself: true, descriptors });
+  } catch (thrown) {
+    for (const fd of [descriptors.device, descriptors.group]) if (fd !== undefined) system.close(fd);
     throw thrown;
   }
 }
@@ -83,11 +94,4 @@ function sharedSpace({ space, backend, way = 'auto' }: OpenOptions): IovaSpace |
     );
   }
   return space;
-}
-
-function checkToken(token: string | undefined): void {
-  if (token === undefined || /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(token)) return;
-  throw new VfioError('ERR_VFIO_ARGUMENT', `${JSON.stringify(token)} is no UUID.`, {
-    remedy: 'Make one with crypto.randomUUID(), for both sides.',
-  });
 }

@@ -1,12 +1,15 @@
 /** The ways to an address space, and which one it is. */
 
 import { type BackendOption, defaultBackend } from '../backend.js';
+import { errnoName } from '../errors/errno.js';
 import { VfioError } from '../errors/error.js';
+import { findDeviceFile } from '../iommufd/device-file.js';
 import type { Way } from '../memory/dma.js';
+import { IommufdSpace } from '../memory/iommufd-space.js';
 import type { IovaSpace } from '../memory/iova-space.js';
 import type { Descriptors } from '../memory/member.js';
 import { Type1Space } from '../memory/type1-space.js';
-import type { SystemCalls } from '../seam/system-calls.js';
+import { OpenFlag, type SystemCalls } from '../seam/system-calls.js';
 
 /** A way that can be asked for; `auto` takes what the machine offers. */
 export type WayOption = 'auto' | Exclude<Way['name'], 'none'>;
@@ -33,22 +36,28 @@ export function makeSpace(
   way: Way,
   { closesItself, descriptors }: { readonly closesItself: boolean; readonly descriptors: Descriptors },
 ): IovaSpace {
-  const { container } = descriptors;
-  if (way.name === 'iommufd')
-    throw new VfioError('ERR_VFIO_NOT_SUPPORTED', 'iommufd with device files is not there yet.');
+  const { container, iommufd } = descriptors;
+  if (way.name === 'iommufd') return IommufdSpace.make(system, { way, closesItself, iommufd });
   return Type1Space.make(system, { way, closesItself, container });
 }
 
 /**
  * What is asked for, what descriptors lead to, or what the machine has: the device's own file before the container, since it needs no
  * group to be closed and opened again, and the container before an iommufd in its place.
+ * @param address of the device, where it is known
  */
 export function chooseWay(
   system: SystemCalls,
   {
     way = 'auto',
     descriptors = {},
-  }: { readonly way?: WayOption | undefined; readonly descriptors?: Descriptors | undefined },
+    vfToken,
+  }: {
+    readonly way?: WayOption | undefined;
+    readonly descriptors?: Descriptors | undefined;
+    readonly vfToken?: string | undefined;
+  },
+  address?: string,
 ): Way {
   const { container, iommufd, group, device } = descriptors;
   const byDescriptors =
@@ -68,9 +77,35 @@ export function chooseWay(
     return { name: byDescriptors, reason: 'the descriptors that were passed lead there' };
   }
   if (way !== 'auto') return { name: way, reason: 'it was asked for' };
-  const there = (path: string) => typeof system.status(path) !== 'number';
-  if (!there('/dev/vfio/vfio') && there('/dev/iommu')) {
-    return { name: 'iommufd-container', reason: 'the kernel has /dev/iommu, no device files and no /dev/vfio/vfio' };
+  // Device files take a token since 6.17 only, and no kernel says whether it does ([IFD-15]).
+  const iommufdFails =
+    vfToken === undefined ? cannotUseFiles(system, address) : 'groups take a VF token on every kernel';
+  if (iommufdFails === undefined) {
+    const whose = address === undefined ? 'devices' : address;
+    return { name: 'iommufd', reason: `the kernel has files of their own for ${whose}` };
   }
-  return { name: 'container', reason: 'the kernel has no device files for iommufd' };
+  if (!there(system, '/dev/vfio/vfio') && there(system, '/dev/iommu')) {
+    return { name: 'iommufd-container', reason: `${iommufdFails}, and there is no /dev/vfio/vfio` };
+  }
+  return { name: 'container', reason: iommufdFails };
+}
+
+const there = (system: SystemCalls, path: string): boolean => typeof system.status(path) !== 'number';
+
+/**
+ * Why device files are not the way; undefined where they are. Rights are tried, since nobody tells them: opening these files has no
+ * effect by itself ([IFD-2]), and a user who was given a group has often not been given these.
+ */
+function cannotUseFiles(system: SystemCalls, address: string | undefined): string | undefined {
+  const files = system.list('/dev/vfio/devices');
+  if (typeof files === 'number' || !there(system, '/dev/iommu')) return 'the kernel has no device files for iommufd';
+  const file = address === undefined ? undefined : findDeviceFile(system, address);
+  if (address !== undefined && file === undefined) return `the kernel has no device file for ${address}`;
+  if (files.length === 0) return 'there is no device file yet';
+  for (const path of file === undefined ? ['/dev/iommu'] : ['/dev/iommu', file]) {
+    const fd = system.open(path, OpenFlag.readWrite | OpenFlag.closeOnExec);
+    if (fd < 0) return `${path} cannot be opened (${errnoName(-fd)})`;
+    system.close(fd);
+  }
+  return undefined;
 }

@@ -7,6 +7,7 @@ export {
   iommufdConstants,
   iommufdStructs,
 } from './iommufd.js';
+export { decodeIovaRanges, encodeIovaRanges, type IovaRangesCall } from './iova-ranges.js';
 export {
   type DecodedRegion,
   decodeDeviceInfo,
