@@ -43,6 +43,9 @@ export function decodeRegionInfo(reply: Uint8Array): DecodedRegion {
   const struct = structs.vfio_region_info;
   const info = decode(struct, reply);
   const size = whole(info.size, 'a region size');
+  const fileOffset = whole(info.offset, 'a region offset');
+  // Offsets into the file are sums of both.
+  whole(info.offset + info.size, 'the end of a region in its file');
   const mappable = has(info.flags, constants.VFIO_REGION_INFO_FLAG_MMAP);
   const chain = has(info.flags, constants.VFIO_REGION_INFO_FLAG_CAPS)
     ? infoCapabilities(reply, info.cap_offset, struct.size)
@@ -56,7 +59,7 @@ export function decodeRegionInfo(reply: Uint8Array): DecodedRegion {
     writable: has(info.flags, constants.VFIO_REGION_INFO_FLAG_WRITE),
     mappable,
     mappableAreas: areas,
-    fileOffset: whole(info.offset, 'a region offset'),
+    fileOffset,
     msixMappable: chain.some(({ id }) => id === constants.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE),
     capabilities: chain.map(({ id }) => id),
   };
