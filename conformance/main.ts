@@ -5,6 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { versionOf } from './src/kernel.js';
 import { conformancePage } from './src/page.js';
@@ -34,13 +35,13 @@ async function kernels(): Promise<{ readonly results: readonly TargetResult[]; r
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  let output = '';
-  child.stdout.on('data', (data) => {
-    output += data;
+  let line = '';
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    if (!text.startsWith('{')) process.stderr.write(`${text}\n`);
+    line = text;
   });
   const code = await new Promise<number | null>((done) => child.on('close', done));
-  const line = output.trimEnd().split('\n').at(-1) ?? '';
-  if (!line.startsWith('{')) throw new Error(`the lab brought no report (exit ${code}):\n${output}`);
+  if (!line.startsWith('{')) throw new Error(`the lab brought no report (exit ${code})`);
   const lab = JSON.parse(line) as LabReport;
   for (const message of lab.unexpectedKernelMessages) process.stderr.write(`unexpected kernel message: ${message}\n`);
   const byKernel = new Map<string, Outcome[]>();

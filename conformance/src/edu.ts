@@ -15,10 +15,7 @@ export async function eduCopies(w: World, device: number, from: bigint, to: bigi
     window.write64(0x88, destination);
     window.write64(0x90, BigInt(count));
     window.write64(0x98, BigInt(command));
-    for (let tries = 0; (window.read64(0x98) & 1n) !== 0n; tries++) {
-      if (tries === 200) throw new Error('the transfer does not end');
-      await w.system.sleep(20);
-    }
+    w.is(await w.until(() => (window.read64(0x98) & 1n) === 0n), true, 'the transfer ends');
   };
   await transfer(from, BUFFER, 1);
   await transfer(BUFFER, to, 3);

@@ -35,7 +35,7 @@ export function settle(): void {
     // What is inside an unbind ends only when that has happened.
     process.kill(pid, 'SIGKILL');
     for (let waited = 0; !gone(pid); waited += 20) {
-      if (waited > 20_000) throw new Error(`process ${pid} does not end`);
+      if (waited > 120_000) throw new Error(`process ${pid} does not end`);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
     }
   }

@@ -52,7 +52,7 @@ function runHeir(before: readonly string[], heir: string, fds: readonly number[]
   const { stdout, stderr, error } = spawnSync(all[0] as string, all.slice(1), {
     stdio: [first, 'pipe', 'pipe', ...others],
     encoding: 'utf8',
-    timeout: 20_000,
+    timeout: 120_000,
   });
   if (!/^-?\d+\n$/.test(stdout)) throw new Error(`${args.join(' ')} in another process: ${error?.message ?? stderr}`);
   return Number(stdout);

@@ -368,8 +368,8 @@ export class World {
     return at;
   }
 
-  /** Waits until `holds`, at the most 10 s, and says whether it does. */
-  async until(holds: () => boolean, seconds = 10): Promise<boolean> {
+  /** Waits until `holds`, at the most a minute, and says whether it does. */
+  async until(holds: () => boolean, seconds = 60): Promise<boolean> {
     for (const start = this.system.now(); !holds(); await this.system.sleep(50))
       if (this.system.now() - start > 1000 * seconds) return false;
     return true;

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { bundleGuest } from './bundle.js';
+import { bundleGuest, bundleScript } from './bundle.js';
 import { type GuestLine, openChannel } from './channel.js';
 import { evaluate, type Observed } from './evaluate.js';
 import { prepareInitramfs } from './initramfs.js';
@@ -96,6 +96,9 @@ export async function boot(
     await command('gcc-12', ['-O1', '-Wall', '-Werror', '-o', output, join(suiteFolder, file)]);
   }
   await bundleGuest(suite, run.guest ?? 'guest.ts', join(folder, 'guest.mjs'));
+  for (const file of run.scripts ?? []) {
+    await bundleScript(join(suiteFolder, file), join(folder, `${basename(file, '.ts')}.mjs`));
+  }
   writeFileSync(join(folder, 'start.sh'), startScript(run, folder));
   const images: Record<string, string> = {};
   for (const { name, bytes } of run.disks ?? []) {
@@ -104,7 +107,7 @@ export async function boot(
     truncateSync(path, bytes);
     images[name] = path;
   }
-  say(`booting ${kernel.release} (${run.mode}), time limit ${run.seconds ?? 180} s`);
+  say(`booting ${kernel.release} (${run.mode}), time limit ${run.seconds ?? 600} s`);
   const observed = await runQemu(run, folder, kernel.image, initrd, images);
   return evaluate(run, observed, folder, images);
 }
@@ -152,8 +155,8 @@ async function runQemu(
   });
   const watch = setInterval(() => {
     const now = performance.now();
-    if (now - started > (run.seconds ?? 180) * 1000) stopped = 'time';
-    else if (now - lastSign > (run.silentSeconds ?? 60) * 1000) stopped = 'silence';
+    if (now - started > (run.seconds ?? 600) * 1000) stopped = 'time';
+    else if (now - lastSign > (run.silentSeconds ?? 180) * 1000) stopped = 'silence';
     if (stopped) kill();
   }, 250);
   const closed = new Promise<number | null>((resolve) => {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { CannotRun } from './cannot-run.js';
 import { checkout, suitesFolder } from './paths.js';
 
@@ -40,9 +40,8 @@ const packagesStayOutside: Plugin = {
 };
 
 /** Bundles a suite's guest program, with the part of the lab that runs and reports its tests, into one file. */
-export async function bundleGuest(suite: string, program: string, outfile: string): Promise<void> {
-  const missing: string[] = [];
-  await build({
+export const bundleGuest = (suite: string, program: string, outfile: string): Promise<void> =>
+  bundle(outfile, {
     stdin: {
       contents: [
         `import { finish } from '../guest.js';`,
@@ -53,6 +52,15 @@ export async function bundleGuest(suite: string, program: string, outfile: strin
       sourcefile: 'entry.ts',
       loader: 'ts',
     },
+  });
+
+/** Bundles a program that a suite's guest starts by itself, as a process or a Worker. */
+export const bundleScript = (file: string, outfile: string): Promise<void> => bundle(outfile, { entryPoints: [file] });
+
+async function bundle(outfile: string, entry: BuildOptions): Promise<void> {
+  const missing: string[] = [];
+  await build({
+    ...entry,
     bundle: true,
     platform: 'node',
     format: 'esm',

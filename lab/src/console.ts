@@ -79,6 +79,7 @@ const harmless: readonly RegExp[] = [
   // A machine in software, on a host that is busy, is late with its timer interrupts.
   /hrtimer: interrupt took \d+ ns/,
   /clocksource: Long readout interval, skipping watchdog check/,
+  /^sched: (RT throttling activated|DL replenish lagged too much)$/,
 ];
 
 const begins = /------------\[ cut here \]|^BUG: |^={20,}$|\bOops: |^general protection fault|Kernel panic - /;

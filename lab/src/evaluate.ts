@@ -57,8 +57,8 @@ function howItEnded(run: Run, observed: Observed, log: readonly string[]): strin
   const { lines, stopped, qemu } = observed;
   const running = lastRunning(lines);
   const during = running ? `, during the test "${running}"` : '';
-  if (stopped === 'time') return `it hung: not ended after ${run.seconds ?? 180} s${during}`;
-  if (stopped === 'silence') return `it hung: no sign of life for ${run.silentSeconds ?? 60} s${during}`;
+  if (stopped === 'time') return `it hung: not ended after ${run.seconds ?? 600} s${during}`;
+  if (stopped === 'silence') return `it hung: no sign of life for ${run.silentSeconds ?? 180} s${during}`;
   const panic = log.find((text) => text.includes('Kernel panic'));
   if (panic) return `it panicked: ${panic}${during}`;
   if (qemu.exitCode !== 0) return `QEMU ended with code ${qemu.exitCode}: ${qemu.stderr.trim().slice(-1000)}`;

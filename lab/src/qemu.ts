@@ -28,6 +28,9 @@ export function qemuArguments(run: Run, files: BootFiles): string[] {
     'mitigations=off',
     // The check counts timer ticks while it spins; on a busy host the emulated processor gets none, and it panics.
     'no_timer_check',
+    // The kernel's own patience with a processor that the host leaves waiting: seconds until it calls that a lockup or a stall (a real
+    // one lasts longer), and no second clock that calls the first one wrong.
+    ...['watchdog_thresh=30', 'rcupdate.rcu_cpu_stall_timeout=120', 'tsc=nowatchdog'],
     'sysrq_always_enabled=1',
     ...(run.mode === 'iommu' ? ['intel_iommu=on', 'iommu=nopt'] : ['intel_iommu=off']),
     ...(run.hugePages ? [`hugepages=${run.hugePages}`, 'lab_huge=1'] : []),

@@ -47,6 +47,8 @@ export interface Run {
   readonly ownModules?: readonly string[];
   /** C files of the suite's folder, each built into a program; the guest finds them with `program(name)`. */
   readonly programs?: readonly string[];
+  /** TypeScript files of the suite's folder, each bundled as the guest's program is; the guest finds them with `script(name)`. */
+  readonly scripts?: readonly string[];
   /** Whether VFIO's modules are loaded at start. Default true; otherwise they are carried. */
   readonly vfio?: boolean;
   /** Huge pages of 2 MiB reserved at start; hugetlbfs is then mounted at /dev/hugepages. Default 0. */
@@ -55,9 +57,9 @@ export interface Run {
   readonly kernelArguments?: readonly string[];
   /** Environment of the guest's program. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** The whole boot must end within this. Default 180. */
+  /** The whole boot must end within this. Generous: a hang costs it, a slow machine needs it. Default 600. */
   readonly seconds?: number;
-  /** The run has failed when neither a kernel message nor a result came for so long. Default 60. */
+  /** The run has failed when neither a kernel message nor a result came for so long. Default 180. */
   readonly silentSeconds?: number;
   readonly expected?: readonly ExpectedMessage[];
   /**

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 /** The block device of the namespace of a controller that the kernel's driver holds. */
 export async function blockDevice(address: string): Promise<string> {
   const base = `/sys/bus/pci/devices/${address}/nvme`;
-  for (let waited = 0; waited < 30_000; waited += 100) {
+  for (let waited = 0; waited < 90_000; waited += 100) {
     try {
       const [controller] = readdirSync(base);
       const disk = readdirSync(join(base, controller as string)).find((name) => /^nvme\d+(c\d+)?n\d+$/.test(name));

@@ -43,9 +43,12 @@ export const folder = process.env.LAB_RUN_FOLDER as string;
 /** The path of a C program that the plan's `programs` names; `name` is without `.c`. */
 export const program = (name: string): string => `${folder}/${name}`;
 
-/** Registers a test. It has failed when `body` throws, rejects or takes longer than `seconds` (default 60). */
+/** The path of a TypeScript program that the plan's `scripts` names, bundled; `name` is without `.ts`. */
+export const script = (name: string): string => `${folder}/${name}.mjs`;
+
+/** Registers a test. It has failed when `body` throws, rejects or takes longer than `seconds` (default 180). */
 export function test(title: string, body: () => unknown, options: { readonly seconds?: number } = {}): void {
-  entries.push({ title, body, seconds: options.seconds ?? 60 });
+  entries.push({ title, body, seconds: options.seconds ?? 180 });
 }
 
 /** Reports a test that cannot run here, and why. */
@@ -182,7 +185,7 @@ function describe(error: unknown): string {
   const more = [
     code && `code: ${code}`,
     remedy && `remedy: ${remedy}`,
-    details && `details: ${JSON.stringify(details)}`,
+    details && `details: ${JSON.stringify(details, (_, value) => (typeof value === 'bigint' ? `${value}` : value))}`,
   ];
   return [error.stack ?? error.message, ...more.filter(Boolean)].join('\n');
 }

@@ -47,7 +47,7 @@ export const offset = {
 export const enabled = 0x0046_0001;
 
 /** Milliseconds, about, until a case gives up. */
-const patience = 5000;
+const patience = 15_000;
 
 /** What goes into a submission queue entry; all else is zero. */
 export interface CommandFields {

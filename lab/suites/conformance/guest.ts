@@ -77,7 +77,7 @@ for (const section of sections.filter(({ name }) => only.length === 0 || only.in
           failed.map(({ item, variant, failure }) => `[${item}] variant ${variant + 1}: ${failure}`).join('\n'),
         );
       },
-      { seconds: 200 },
+      { seconds: 600 },
     );
   }
 }

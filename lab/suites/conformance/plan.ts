@@ -25,8 +25,8 @@ const machine = (name: 'iommu' | 'noiommu' | 'no-remapping'): Run => ({
   environment: { CONFORMANCE_SECTIONS: process.env.CONFORMANCE_SECTIONS ?? '' },
   kernelArguments: name === 'no-remapping' ? ['intremap=off'] : [],
   hugePages: name === 'noiommu' ? 32 : 0,
-  seconds: 600,
-  silentSeconds: 120,
+  seconds: 1500,
+  silentSeconds: 500,
   expected: [
     { pattern: /vfio_pin_(pages|page_external).*RLIMIT_MEMLOCK/, reason: '[T1-29] the limit is exceeded on purpose' },
     {

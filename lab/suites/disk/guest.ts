@@ -50,7 +50,7 @@ test(
     }
     check(originals.size > 200, `${originals.size} checksums`);
   },
-  { seconds: 500 },
+  { seconds: 600 },
 );
 
 test('the disks are handed from nvme to vfio-pci', () => {
@@ -83,7 +83,7 @@ test(
     seconds.read = (performance.now() - started) / 1000;
     field('sourceSha256', hash.digest('hex'));
   },
-  { seconds: 240 },
+  { seconds: 600 },
 );
 
 test(
@@ -124,7 +124,7 @@ test(
     });
     seconds.copy = (performance.now() - started) / 1000;
   },
-  { seconds: 300 },
+  { seconds: 600 },
 );
 
 test(
@@ -140,5 +140,5 @@ test(
     field('interrupts', interrupts);
     field('seconds', seconds);
   },
-  { seconds: 240 },
+  { seconds: 600 },
 );

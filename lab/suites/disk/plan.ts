@@ -13,7 +13,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   disks: ['source', 'copy', 'target'].map((disk) => ({ name: disk, bytes: size })),
   carryModules: ['nvme', 'ext4', 'crc32c_generic'],
   hugePages: name === 'noiommu' ? 64 : 0,
-  seconds: 900,
+  seconds: 1500,
   silentSeconds: 240,
   expected: [
     { pattern: /EXT4-fs .*mounted filesystem/, reason: 'the kernel says that it mounted what our driver wrote' },

@@ -7,7 +7,6 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   // Without an IOMMU a physical address must be in edu's reach, wherever the huge page lies.
   slots: [[name === 'noiommu' ? 'edu,dma_mask=0xffffffff' : 'edu']],
   hugePages: name === 'noiommu' ? 32 : 0,
-  seconds: 300,
   expected:
     name === 'noiommu'
       ? noiommuMessages

@@ -107,13 +107,14 @@ async function throttle(bytesPerSecond: number): Promise<void> {
 if (mode === 'noiommu')
   test('the watcher finds what a device writes into huge pages that are freed too early', async () => {
     const victim = await startVictim();
-    await throttle(2_000_000);
+    // Slower than below: the watcher, too, needs a while to start.
+    await throttle(500_000);
     await sleep(200);
     victim.kill('SIGSTOP');
     const files = readdirSync('/dev/hugepages');
     check(files.length > 0, 'no file of the process on hugetlbfs');
     for (const file of files) truncateSync(`/dev/hugepages/${file}`);
-    const { foreign, huge } = await watch(2500, 1).found;
+    const { foreign, huge } = await watch(8000, 1).found;
     victim.kill('SIGKILL');
     await once(victim, 'exit');
     await throttle(0);
@@ -155,5 +156,5 @@ test(
       same(foreignWords, 0, 'foreign words in freed memory');
     }
   },
-  { seconds: 800 },
+  { seconds: 1200 },
 );

@@ -8,7 +8,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   disks: [{ name: 'disk', bytes: mebibytes(256) }],
   hugePages: name === 'noiommu' ? 64 : 0,
   programs: ['watcher.c'],
-  seconds: 900,
+  seconds: 1500,
   silentSeconds: 120,
   expected: name === 'noiommu' ? noiommuMessages : [],
 });

@@ -17,7 +17,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   ],
   qemu: [...namespace(1, 'disk1', 512), ...namespace(2, 'disk2', 4096)],
   hugePages: name === 'noiommu' ? 32 : 0,
-  seconds: 600,
+  seconds: 900,
   silentSeconds: 120,
   expected:
     name === 'noiommu'

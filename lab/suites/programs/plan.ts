@@ -9,7 +9,6 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   disks: [{ name: 'disk', bytes: mebibytes(64) }],
   carryModules: ['nvme'],
   hugePages: name === 'noiommu' ? 32 : 0,
-  seconds: 300,
   expected: name === 'noiommu' ? noiommuMessages : [],
 });
 

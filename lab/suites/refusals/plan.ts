@@ -13,7 +13,6 @@ const machine = (name: string, mode: Run['mode'], more: Partial<Run> = {}): Run 
   ],
   disks: ['neighbour', 'disk'].map((disk) => ({ name: disk, bytes: mebibytes(16) })),
   carryModules: ['nvme'],
-  seconds: 300,
   ...more,
 });
 

@@ -185,7 +185,7 @@ test(
       operations: written.interrupts.operations + written.polled.operations,
     });
   },
-  { seconds: 200 },
+  { seconds: 600 },
 );
 
 test('vfio bind and unbind of a function that had no driver leave it without one', async () => {

@@ -8,7 +8,7 @@ const machine = (name: 'iommu' | 'noiommu'): Run => ({
   disks: [{ name: 'disk', bytes: mebibytes(128) }],
   carryModules: ['nvme', 'ext4', 'crc32c_generic', 'dm_mod'],
   hugePages: name === 'noiommu' ? 64 : 0,
-  seconds: 400,
+  seconds: 900,
   silentSeconds: 120,
   expected: [
     { pattern: /EXT4-fs .*mounted filesystem/, reason: 'the suite mounts the disk' },
