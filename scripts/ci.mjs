@@ -1,4 +1,4 @@
-// CI: the README's test command, the API docs, then the lab suites. Counts over all; a skipped lab suite is a failure here.
+// CI: the README's test command, the API docs, the lab suites, then conformance. Counts over all; a skipped lab suite is a failure here.
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -57,6 +57,17 @@ for (const suite of suites) {
   } catch {
     counts.failed++;
   }
+}
+
+// Each item counts once: passed as the report explains it (agrees, or differs with a reason), or failed.
+const conformance = await run('npm run conformance', 'npm', ['run', '--silent', 'conformance', '--', '--json'], 40);
+try {
+  const { items, failed } = JSON.parse(conformance.last).total;
+  add({ passed: items - failed, failed, skipped: 0 });
+  // An unexpected kernel message, for example.
+  if (conformance.code !== 0 && failed === 0) counts.failed++;
+} catch {
+  counts.failed++;
 }
 
 process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
