@@ -1,5 +1,6 @@
 export type { BlockSize, Disk } from './disks/disk.js';
 export { memoryDisk } from './disks/memory-disk.js';
+export type { Build } from './kernel/build.js';
 export type { DmaFault } from './kernel/log.js';
 export type { IommuFacts, Parameters } from './kernel/machine.js';
 export type { KernelVersion } from './kernel/version.js';

@@ -1,5 +1,6 @@
 /** What {@link simulation} takes: a machine as data. */
 
+import type { Build } from './kernel/build.js';
 import type { IommuFacts, Parameters } from './kernel/machine.js';
 import type { KernelVersion } from './kernel/version.js';
 import type { DeviceFactory } from './model/contract.js';
@@ -10,7 +11,7 @@ export type DeviceOption = DeviceFactory | DevicePlace;
 /** A device and how the machine holds it at the start. */
 export interface DevicePlace {
   readonly model: DeviceFactory;
-  /** The driver that has it at the start: `vfio-pci` by default, `null` for none. */
+  /** The driver that has it at the start: `vfio-pci` by default, `null` for none. Any name will do for a host's driver. */
   readonly driver?: string | null;
   /** The host's own driver, which takes it when vfio-pci lets go; by default what Linux has for its class (`nvme`, ...). */
   readonly nativeDriver?: string;
@@ -25,7 +26,7 @@ export interface BystanderOption {
   readonly address: string;
   /** The driver that has it; none by default. */
   readonly driver?: string;
-  /** Class code, 24 bits; by default what `driver` suggests. */
+  /** Class code, 24 bits; by default what `driver` suggests. Must be given for a driver that the simulation does not know. */
   readonly class?: number;
   readonly vendor?: number;
   readonly device?: number;
@@ -57,6 +58,8 @@ export interface SimulationOptions {
   readonly devices?: Readonly<Record<string, DeviceOption>>;
   /** Groups by number: addresses of `devices`, or bystanders. */
   readonly groups?: Readonly<Record<number, readonly (string | BystanderOption)[]>>;
+  /** What was built into that kernel. By default everything that the version has, iommufd only if it is asked for. */
+  readonly build?: Partial<Build>;
   /** Which kernel answers; `6.1` by default, `6.12` with `iommufd`. */
   readonly kernel?: KernelVersion;
   /** RLIMIT_MEMLOCK in bytes; unlimited by default. */
@@ -68,13 +71,13 @@ export interface SimulationOptions {
   readonly noiommu?: boolean;
   /**
    * The kernel has iommufd: `/dev/iommu` from 6.2, and `/dev/vfio/devices` from 6.6. With `container` it serves `/dev/vfio/vfio`
-   * too. None by default.
+   * too. None by default. Finer: {@link build}.
    */
   readonly iommufd?: boolean | 'container';
   /** Module parameters, or `not loaded`. */
   readonly modules?: ModuleOptions | 'not loaded';
-  /** Pages of 2 MiB set aside; 64 by default. */
-  readonly hugePages?: number;
+  /** Huge pages set aside, of 2 MiB, or by size; 64 of 2 MiB and none of 1 GiB by default. */
+  readonly hugePages?: number | { readonly '2M'?: number; readonly '1G'?: number };
   /** How many descriptors the process may have; 1024 by default. */
   readonly openFiles?: number;
   /** How many interrupt vectors one device can get; no limit by default. */

@@ -24,7 +24,7 @@ import type { OpenFile } from './kernel/fds.js';
 import { FileSystem } from './kernel/fs/root.js';
 import type { DmaFault } from './kernel/log.js';
 import type { Machine } from './kernel/machine.js';
-import { HUGE_PAGE, MemoryFile } from './kernel/memory.js';
+import { MemoryFile } from './kernel/memory.js';
 import { Pump } from './kernel/pump.js';
 import { Type1 } from './kernel/type1.js';
 import { Watches } from './kernel/watches.js';
@@ -242,7 +242,7 @@ export class Simulation implements SystemCalls {
   memfd(name: string, hugePageSize = PAGE): Fd {
     const { memory, fds } = this.machine;
     if (hugePageSize <= 0 || !Number.isInteger(Math.log2(hugePageSize))) return -EINVAL;
-    if (hugePageSize !== PAGE && hugePageSize !== HUGE_PAGE) return -ENODEV;
+    if (hugePageSize !== PAGE && memory.hugePagesOf(hugePageSize) === undefined) return -ENODEV;
     const store = new ByteStore(0);
     return fds.add(new MemoryFile(`/memfd:${name}`, store, hugePageSize, memory, () => memory.drop(store)));
   }

@@ -42,11 +42,12 @@ export class AddressSpace {
   /**
    * Gives a range an address. Each is followed by an unmapped page, so that running over an end is noticed.
    * @param alignment of the address, a power of two
+   * @param writable whether the process may write there
    */
-  add(store: ByteStore | DeviceMemory, offset: number, length: number, alignment = PAGE): bigint {
+  add(store: ByteStore | DeviceMemory, offset: number, length: number, alignment = PAGE, writable = true): bigint {
     const mask = BigInt(alignment) - 1n;
     const start = (this.top + mask) & ~mask;
-    this.areas.push({ start, length, store, offset });
+    this.areas.push({ start, length, store, offset, ...(!writable && { readOnly: true as const }) });
     this.top = start + BigInt(Math.ceil(length / PAGE) * PAGE + PAGE);
     return start;
   }

@@ -4,6 +4,7 @@ import type { BarDescription, DeviceFactory, FunctionDescription } from '../mode
 import { EBUSY, EEXIST, EINVAL, ENODEV } from './errno.js';
 import { Group } from './group.js';
 import type { Machine, Parameters } from './machine.js';
+import { noiommuMode } from './noiommu.js';
 import { PciFunction } from './pci/function.js';
 import { type DynamicId, idsOf, meets, sameId, shown } from './pci/ids.js';
 import { setPower } from './pci/saved-state.js';
@@ -234,8 +235,8 @@ export class Bus {
       const refused = this.refused(slot);
       if (refused < 0) return refused;
       if (slot.group === undefined) {
-        const { iommu, kernel, parameters } = machine;
-        if (!parameters.vfio.enable_unsafe_noiommu_mode) return -EINVAL;
+        const { iommu, kernel } = machine;
+        if (!noiommuMode(machine)) return -EINVAL;
         // Until then a bus with an IOMMU had no such devices ([NOI-2]).
         if (iommu !== undefined && !kernel.since('6.0')) return -EINVAL;
         this.join(slot, this.freeGroup(), true);

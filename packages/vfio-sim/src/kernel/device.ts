@@ -14,6 +14,7 @@ import { Command } from './pci/hardware-config.js';
 import { resetAndRestore, restoreState, setPower } from './pci/saved-state.js';
 import type { Slot } from './pci/slot.js';
 import { mapRegion, readRegion, regionSize, writeRegion } from './regions.js';
+import { hasVga } from './vga.js';
 
 /** Region index of an offset in a device file ([DEV-5]). */
 export const regionOf = (offset: number): number => Math.floor(offset / 2 ** 40);
@@ -143,7 +144,7 @@ export class DeviceFile extends OpenFile {
         return hotReset(this.device, argument);
       case 0x3b76:
         // BIND_IOMMUFD is for device files alone ([IFD-4]).
-        return this.device.machine.kernel.since('6.6') ? -EINVAL : -ENOTTY;
+        return this.device.machine.build.VFIO_DEVICE_CDEV ? -EINVAL : -ENOTTY;
       default:
         return -ENOTTY;
     }
@@ -182,8 +183,8 @@ export class DeviceFile extends OpenFile {
     if (view === undefined) return -EFAULT;
     const index = view.getUint32(8, true);
     if (view.getUint32(0, true) < 32 || index >= REGIONS) return -EINVAL;
-    if (index === Region.VGA) return -EINVAL;
     const { device } = this;
+    if (index === Region.VGA && !hasVga(device)) return -EINVAL;
     const size = regionSize(device, index);
     const bar = device.function.bars.get(index);
     let flags = 0;
@@ -227,6 +228,6 @@ export class DeviceFile extends OpenFile {
 /** Memory BARs of a page or more; small ones too if they begin on a page ([DEV-10], [DEV-11]). */
 export function isMappable(device: Device, index: number): boolean {
   const bar = device.function.bars.get(index);
-  if (bar === undefined || bar.kind !== 'memory') return false;
+  if (bar === undefined || bar.kind !== 'memory' || !device.machine.build.VFIO_PCI_MMAP) return false;
   return bar.size >= PAGE || (device.machine.kernel.since('4.8') && bar.address % BigInt(PAGE) === 0n);
 }

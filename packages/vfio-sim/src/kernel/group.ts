@@ -44,7 +44,7 @@ export class Group {
 
   /** A node exists while a member is bound to a vfio driver ([GRP-1]). */
   get exists(): boolean {
-    return this.members.some((member) => member.driver === 'vfio-pci');
+    return this.machine.build.VFIO_GROUP && this.members.some((member) => member.driver === 'vfio-pci');
   }
 
   /** A host driver claims the group's DMA ([GRP-8]); until 5.19 by the rules of [GRP-7]. */

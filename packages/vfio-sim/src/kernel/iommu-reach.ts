@@ -28,8 +28,12 @@ export const smallest = (sizes: bigint): bigint => sizes & -sizes;
 export const smallestHardwarePage = (machine: Machine): bigint =>
   smallest(machine.iommu?.pageSizes ?? pageSizes(machine));
 
-/** First address that the IOMMU cannot translate. */
-export const topOf = ({ iommu }: Machine): bigint => 1n << BigInt(iommu?.addressBits ?? 48);
+/** First address that the IOMMU translates. */
+export const bottomOf = ({ iommu }: Machine): bigint => iommu?.aperture?.[0] ?? 0n;
+
+/** First address above all that the IOMMU translates. */
+export const topOf = ({ iommu }: Machine): bigint =>
+  iommu?.aperture === undefined ? 1n << BigInt(iommu?.addressBits ?? 48) : iommu.aperture[1] + 1n;
 
 /** Ranges that these devices need for themselves. */
 export const reservedFor = ({ iommu }: Machine, devices: readonly string[]): AddressRange[] =>
@@ -39,8 +43,9 @@ export const reservedFor = ({ iommu }: Machine, devices: readonly string[]): Add
 export function usableRanges(machine: Machine, devices: readonly string[]): AddressRange[] {
   const holes = [MSI_WINDOW, ...reservedFor(machine, devices)].sort((a, b) => (a[0] < b[0] ? -1 : 1));
   const ranges: AddressRange[] = [];
-  let from = 0n;
+  let from = bottomOf(machine);
   for (const [first, last] of holes) {
+    if (first > topOf(machine) - 1n) break;
     if (first > from) ranges.push([from, first - 1n]);
     if (last >= from) from = last + 1n;
   }

@@ -18,7 +18,7 @@ const ACTION = Flag.MASK | Flag.UNMASK | Flag.TRIGGER;
 /** Vectors of an index ([IRQ-1] to [IRQ-5]). */
 export function irqCount(device: Device, index: number): number {
   const { description, isExpress } = device.function;
-  if (index === Irq.INTX) return description.pin === 0 ? 0 : 1;
+  if (index === Irq.INTX) return description.pin === 0 || !device.machine.build.VFIO_PCI_INTX ? 0 : 1;
   if (index === Irq.MSI) return description.msi?.vectors ?? 0;
   if (index === Irq.MSIX) return description.msix?.vectors ?? 0;
   return index === Irq.ERR ? Number(isExpress) : 1;

@@ -1,6 +1,7 @@
 /** What all parts of the simulated kernel share. */
 
 import type { DeviceMapping } from 'vfio-core';
+import type { Build } from './build.js';
 import type { FdTable } from './fds.js';
 import type { KernelLog } from './log.js';
 import type { Memory } from './memory.js';
@@ -40,6 +41,8 @@ export interface Parameters {
 export interface IommuFacts {
   /** Bits of device address that it translates. */
   readonly addressBits: number;
+  /** First and last device address that it translates. By default all that `addressBits` reach. */
+  readonly aperture?: readonly [bigint, bigint];
   /** Interrupts of devices are isolated from each other. */
   readonly interruptRemapping: boolean;
   /** It translates in two stages; none of Intel's does, as far as type1 sees. Default false. */
@@ -73,8 +76,8 @@ export interface Machine {
   userLockedBytes: number;
   /** Bytes that are pinned by way of an iommufd (VmPin). */
   pinnedBytes: number;
-  /** The kernel has iommufd: `files` beside the container, or serving `/dev/vfio/vfio` too. */
-  readonly iommufd: 'files' | 'container' | undefined;
+  /** What was built into the kernel. */
+  readonly build: Build;
   /** Interrupt vectors that one device can get. */
   readonly vectorLimit: number;
   /** Mapped BARs. */

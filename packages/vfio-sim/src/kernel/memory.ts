@@ -7,10 +7,56 @@ import { EBADF, EINVAL, ENOMEM } from './errno.js';
 import { OpenFile } from './fds.js';
 
 export const HUGE_PAGE = 2 << 20;
+export const GIANT_PAGE = 1 << 30;
 
-/** Where invented physical pages begin; huge ones low, so that devices of few address bits reach some. */
+/** Where invented physical pages begin; those of 2 MiB low, so that devices of few address bits reach some. */
 const FIRST_HUGE_FRAME = 64n << 20n;
 const FIRST_FRAME = 8n << 30n;
+const FIRST_GIANT_FRAME = 1n << 40n;
+
+/** Huge pages of one size. */
+export class HugePages {
+  /** Those that exist, in use. */
+  inUse = 0;
+  private readonly again: bigint[] = [];
+
+  /**
+   * @param size bytes of a page
+   * @param total how many the machine has set aside
+   */
+  constructor(
+    readonly size: number,
+    public total: number,
+    private next: bigint,
+  ) {}
+
+  get free(): number {
+    return this.total - this.inUse;
+  }
+
+  /** Every second page only: neighbours in a file are never neighbours in memory, as on a machine that has run for a while. */
+  take(): bigint {
+    this.inUse++;
+    const again = this.again.shift();
+    if (again !== undefined) return again;
+    const frame = this.next;
+    this.next += BigInt(2 * this.size);
+    return frame;
+  }
+
+  giveBack(frame: bigint): void {
+    this.inUse--;
+    this.again.push(frame);
+  }
+}
+
+/** What is written to `nr_hugepages`: 0 or a negative errno. Pages in use stay. */
+export function setAside(pages: HugePages, written: string): number {
+  const total = Number(written);
+  if (!Number.isInteger(total) || total < 0) return -EINVAL;
+  pages.total = total;
+  return 0;
+}
 
 /** A file whose bytes can be mapped: a memfd or a file on hugetlbfs. */
 export class MemoryFile extends OpenFile {
@@ -69,17 +115,26 @@ export class Memory {
   readonly space = new AddressSpace();
   private readonly resident = new Map<ByteStore, Resident>();
   private readonly frames = new Map<bigint, { store: ByteStore; page: number; pageSize: number }>();
-  private readonly freeHuge: bigint[] = [];
-  private nextHuge = FIRST_HUGE_FRAME;
   private nextFrame = FIRST_FRAME;
-  private hugeInUse = 0;
   private readonly mapped = new Set<MemoryMapping>();
 
-  /** @param hugePages how many pages of 2 MiB the machine has set aside */
-  constructor(public hugePages: number) {}
+  /** Pages of 2 MiB. */
+  readonly huge: HugePages;
+  /** Pages of 1 GiB. */
+  readonly giant: HugePages;
 
-  get hugePagesFree(): number {
-    return this.hugePages - this.hugeInUse;
+  /**
+   * @param huge how many pages of 2 MiB the machine has set aside
+   * @param giant how many of 1 GiB
+   */
+  constructor(huge: number, giant: number) {
+    this.huge = new HugePages(HUGE_PAGE, huge, FIRST_HUGE_FRAME);
+    this.giant = new HugePages(GIANT_PAGE, giant, FIRST_GIANT_FRAME);
+  }
+
+  /** The huge pages of a size; undefined for ordinary pages. */
+  hugePagesOf(size: number): HugePages | undefined {
+    return [this.huge, this.giant].find((pages) => pages.size === size);
   }
 
   /** Everything that the program has mapped, memory only. */
@@ -100,7 +155,8 @@ export class Memory {
       if (file.pageSize === PAGE) return -EINVAL;
       file.store.length = offset + length;
     }
-    if (file.pageSize === HUGE_PAGE && !this.reserve(file.store, offset, length)) return -ENOMEM;
+    const huge = this.hugePagesOf(file.pageSize);
+    if (huge !== undefined && !this.reserve(huge, file.store, offset, length)) return -ENOMEM;
     file.hold();
     const mapping = this.map(file.store, offset, length, file.pageSize, () => file.release());
     if (typeof mapping === 'number') file.release();
@@ -116,10 +172,7 @@ export class Memory {
       if (page * pageSize < offset || (page + 1) * pageSize > offset + length) continue;
       frames.delete(page);
       this.frames.delete(frame);
-      if (pageSize === HUGE_PAGE) {
-        this.hugeInUse--;
-        this.freeHuge.push(frame);
-      }
+      this.hugePagesOf(pageSize)?.giveBack(frame);
     }
     if (frames.size === 0) this.resident.delete(store);
   }
@@ -144,7 +197,7 @@ export class Memory {
 
   /** What memory of the process has a physical address. */
   atPhysical(address: bigint): Segment | undefined {
-    for (const pageSize of [HUGE_PAGE, PAGE]) {
+    for (const pageSize of [GIANT_PAGE, HUGE_PAGE, PAGE]) {
       const inside = Number(address % BigInt(pageSize));
       const found = this.frames.get(address - BigInt(inside));
       if (found !== undefined && found.pageSize === pageSize) {
@@ -183,11 +236,11 @@ export class Memory {
   }
 
   /** Makes all huge pages of a range exist, or none. */
-  private reserve(store: ByteStore, offset: number, length: number): boolean {
-    const pages = Array.from({ length: length / HUGE_PAGE }, (_, index) => offset / HUGE_PAGE + index);
+  private reserve({ size, free }: HugePages, store: ByteStore, offset: number, length: number): boolean {
+    const pages = Array.from({ length: length / size }, (_, index) => offset / size + index);
     const missing = pages.filter((page) => !this.resident.get(store)?.frames.has(page));
-    if (missing.length > this.hugePagesFree) return false;
-    for (const page of missing) this.frame(store, page, HUGE_PAGE);
+    if (missing.length > free) return false;
+    for (const page of missing) this.frame(store, page, size);
     return true;
   }
 
@@ -199,23 +252,14 @@ export class Memory {
     }
     let frame = resident.frames.get(page);
     if (frame === undefined) {
-      frame = pageSize === HUGE_PAGE ? this.takeHuge() : this.takeSmall();
+      frame = this.hugePagesOf(pageSize)?.take() ?? this.takeSmall();
       resident.frames.set(page, frame);
       this.frames.set(frame, { store, page, pageSize });
     }
     return frame;
   }
 
-  /** Every second page only: neighbours in a file are never neighbours in memory, as on a machine that has run for a while. */
-  private takeHuge(): bigint {
-    this.hugeInUse++;
-    const again = this.freeHuge.shift();
-    if (again !== undefined) return again;
-    const frame = this.nextHuge;
-    this.nextHuge += BigInt(2 * HUGE_PAGE);
-    return frame;
-  }
-
+  /** Every second page only, as with huge ones. */
   private takeSmall(): bigint {
     const frame = this.nextFrame;
     this.nextFrame += BigInt(2 * PAGE);

@@ -4,15 +4,18 @@ import { type DeviceMapping, Protection } from 'vfio-core';
 import { PAGE } from './address-space.js';
 import { type Device, type DeviceFile, isMappable, regionOf } from './device.js';
 import { EINVAL, EIO, ENOMEM } from './errno.js';
+import { hasVga, readVga, VGA_SIZE, writeVga } from './vga.js';
 import { ModelMapping } from './window.js';
 
 const REGIONS = 9;
 const ROM = 6;
 const CONFIG = 7;
+const VGA = 8;
 
 /** Bytes of a region; 0 where it does not exist. */
 export function regionSize(device: Device, index: number): number {
   if (index === CONFIG) return device.function.config.bytes.length;
+  if (index === VGA) return hasVga(device) ? VGA_SIZE : 0;
   if (index === ROM) return device.function.bars.romSize;
   return device.function.bars.get(index)?.size ?? 0;
 }
@@ -23,6 +26,7 @@ export function readRegion(device: Device, offset: number, into: Uint8Array): nu
   if (index >= REGIONS) return -EINVAL;
   if (index === CONFIG) return device.config.read(position, into);
   if (index === ROM) return readRom(device, position, into);
+  if (index === VGA) return readVga(device, position, into);
   const length = accessible(device, index, position, into.length);
   if (length < 0) return length;
   forEachPiece(device, index, position, length, (at, width) => {
@@ -37,6 +41,7 @@ export function writeRegion(device: Device, offset: number, from: Uint8Array): n
   const position = offset - index * 2 ** 40;
   if (index >= REGIONS || index === ROM) return -EINVAL;
   if (index === CONFIG) return device.config.write(position, from);
+  if (index === VGA) return writeVga(device, position, from);
   const length = accessible(device, index, position, from.length);
   if (length < 0) return length;
   forEachPiece(device, index, position, length, (at, width) => {

@@ -5,7 +5,7 @@ import type { UserArgument } from './argument.js';
 import { ByteStore } from './byte-store.js';
 import { bitmapAt, holds, report, type UserBitmap } from './dirty-bitmap.js';
 import { EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTTY, EOVERFLOW, EPERM } from './errno.js';
-import { type AddressRange, pageSizes, reservedFor, smallest, topOf, usableRanges } from './iommu-reach.js';
+import { type AddressRange, bottomOf, pageSizes, reservedFor, smallest, topOf, usableRanges } from './iommu-reach.js';
 import type { DmaFault } from './log.js';
 import type { Machine } from './machine.js';
 import { type Mapping, MappingTable } from './mapping-table.js';
@@ -170,7 +170,7 @@ export class Type1 implements DmaDomain {
     if ((flags & WRITE) !== 0 && pinned.some(({ readOnly }) => readOnly)) return -EFAULT;
     const locked = pinned.reduce((sum, { store, length }) => sum + (store instanceof ByteStore ? length : 0), 0);
     if (!this.lock(locked)) return -ENOMEM;
-    if (end > topOf(machine)) {
+    if (end > topOf(machine) || iova < bottomOf(machine)) {
       // [T1-32]: Intel's driver, asked to translate more bits than it has.
       machine.lockedBytes -= locked;
       return -EFAULT;

@@ -21,7 +21,7 @@ export class ModelMapping implements DeviceMapping, DeviceMemory {
     readonly writable: boolean,
   ) {
     file.hold();
-    this.address = file.device.machine.memory.space.add(this, 0, length);
+    this.address = file.device.machine.memory.space.add(this, 0, length, PAGE, writable);
     this.window = new ModelWindow(this, 0, length);
     file.device.machine.deviceMappings.add(this);
   }
@@ -75,14 +75,45 @@ export class ModelMapping implements DeviceMapping, DeviceMemory {
     if (this.alive(offset)) this.file.device.function.bars.write64(this.bar, this.offset + offset, value);
   }
 
-  // Another device reaches these registers by DMA ([T1-27]).
+  // Another device reaches these registers by DMA ([T1-27]), whatever became of the program's mapping: the bus carries pieces of 8, 4, 2
+  // and 1 byte, and reads all-ones where nobody answers.
 
   read(offset: number, into: Uint8Array): void {
-    for (let index = 0; index < into.length; index++) into[index] = this.load(offset + index, 1);
+    const { bars } = this.file.device.function;
+    const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
+    forEachPiece(offset, into.length, (at, inside, width) => {
+      const place = this.offset + at;
+      if (width === 8) view.setBigUint64(inside, bars.read64(this.bar, place), true);
+      else if (width === 4) view.setUint32(inside, bars.read(this.bar, place, 4), true);
+      else if (width === 2) view.setUint16(inside, bars.read(this.bar, place, 2), true);
+      else view.setUint8(inside, bars.read(this.bar, place, 1));
+    });
   }
 
   write(offset: number, from: Uint8Array): void {
-    for (let index = 0; index < from.length; index++) this.store(offset + index, 1, from[index] as number);
+    const { bars } = this.file.device.function;
+    const view = new DataView(from.buffer, from.byteOffset, from.byteLength);
+    forEachPiece(offset, from.length, (at, inside, width) => {
+      const place = this.offset + at;
+      if (width === 8) bars.write64(this.bar, place, view.getBigUint64(inside, true));
+      else if (width === 4) bars.write(this.bar, place, 4, view.getUint32(inside, true));
+      else if (width === 2) bars.write(this.bar, place, 2, view.getUint16(inside, true));
+      else bars.write(this.bar, place, 1, view.getUint8(inside));
+    });
+  }
+}
+
+/** Naturally aligned pieces of a range: where each lies, where in the range, and how wide it is. */
+function forEachPiece(
+  offset: number,
+  length: number,
+  access: (at: number, inside: number, width: 1 | 2 | 4 | 8) => void,
+): void {
+  for (let inside = 0; inside < length; ) {
+    const at = offset + inside;
+    const width = ([8, 4, 2, 1] as const).find((one) => at % one === 0 && one <= length - inside) ?? 1;
+    access(at, inside, width);
+    inside += width;
   }
 }
 

@@ -63,6 +63,11 @@ export interface DeviceModel {
   write(bar: number, offset: number, width: 1 | 2 | 4, value: number): void;
   read64?(bar: number, offset: number): bigint;
   write64?(bar: number, offset: number, value: bigint): void;
+  /** What a display controller has at the legacy VGA addresses: memory 0xA0000 to 0xBFFFF, ports 0x3B0 to 0x3BB and 0x3C0 to 0x3DF. */
+  readonly vga?: {
+    read(address: number, width: 1 | 2 | 4): number;
+    write(address: number, width: 1 | 2 | 4, value: number): void;
+  };
   /** Told when the kernel or driver wrote config space (offset, length), after the machine stored it. */
   configWritten?(offset: number, length: number, config: Uint8Array): void;
   /** Function reset: back to power-on values; scheduled work is dropped by the machine. */

@@ -29,6 +29,8 @@ export class VirtualConfig {
     const { config } = device.function;
     this.shadow = config.bytes.slice();
     this.view = new DataView(this.shadow.buffer);
+    // Without INTx the user sees no pin ([CFG-16]).
+    if (!device.machine.build.VFIO_PCI_INTX) this.shadow[0x3d] = 0;
     this.owners = Array.from({ length: this.shadow.length }, () => undefined);
     this.addHeader();
     this.addStandard();

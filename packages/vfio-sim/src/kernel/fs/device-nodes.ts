@@ -9,7 +9,7 @@ import { type DirectoryNode, listing } from './nodes.js';
 
 /** The devices that have a file of their own; those without an IOMMU from 7.3 on ([NOI-28], [NOI-31]). */
 export function cdevsOf(machine: Machine, bus: Bus): Slot[] {
-  if (machine.iommufd === undefined || !machine.kernel.since('6.6')) return [];
+  if (!machine.build.VFIO_DEVICE_CDEV) return [];
   return [...bus.slots.values()].filter(
     ({ vfioName, group }) => vfioName !== undefined && (group?.noiommu === false || machine.kernel.since('7.3')),
   );

@@ -11,13 +11,21 @@ const atLoadOnly = ['disable_vga', 'disable_denylist'];
 
 /** /sys/module, as far as VFIO goes. */
 export function modules(machine: Machine): Record<string, Node> {
-  const { parameters, kernel, type1Loaded } = machine;
+  const { parameters, kernel, type1Loaded, build } = machine;
+  // Parameters of what was not built ([NOI-1], [LIFE-16]).
+  const missing = new Set([
+    ...(build.VFIO_NOIOMMU ? [] : ['enable_unsafe_noiommu_mode']),
+    ...(build.VFIO_PCI_VGA ? [] : ['disable_vga']),
+  ]);
   const files = <T extends object>(module: T): DirectoryNode =>
     directory(
       Object.fromEntries(
         Object.entries(module)
           .filter(
-            ([name, value]) => typeof value !== 'string' && (since[name] === undefined || kernel.since(since[name])),
+            ([name, value]) =>
+              typeof value !== 'string' &&
+              !missing.has(name) &&
+              (since[name] === undefined || kernel.since(since[name])),
           )
           .map(([name]) => [name, parameter(module as Record<string, boolean | number>, name)]),
       ),
@@ -25,7 +33,7 @@ export function modules(machine: Machine): Record<string, Node> {
   return {
     vfio: directory({ parameters: files(parameters.vfio) }),
     ...(type1Loaded && { vfio_iommu_type1: directory({ parameters: files(parameters.vfio_iommu_type1) }) }),
-    ...(machine.iommufd && { iommufd: directory({ parameters: files(parameters.iommufd) }) }),
+    ...(build.IOMMUFD && { iommufd: directory({ parameters: files(parameters.iommufd) }) }),
     vfio_pci: directory({ parameters: files(parameters.vfio_pci) }),
     ...(kernel.since('5.15') && { vfio_pci_core: directory({}) }),
   };

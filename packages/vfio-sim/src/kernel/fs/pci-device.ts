@@ -44,9 +44,7 @@ export function deviceFolder(machine: Machine, bus: Bus, slot: Slot): DirectoryN
     iommu_group: () =>
       slot.group === undefined ? undefined : link(`../../../kernel/iommu_groups/${slot.group.number}`),
     'vfio-dev': () =>
-      slot.vfioName === undefined || machine.iommufd === undefined
-        ? undefined
-        : directory({ [slot.vfioName]: directory({}) }),
+      slot.vfioName === undefined || !machine.build.IOMMUFD ? undefined : directory({ [slot.vfioName]: directory({}) }),
     sriov_totalvfs: () => (slot.virtualFunctions > 0 ? text(() => `${slot.virtualFunctions}\n`) : undefined),
     sriov_numvfs: () =>
       slot.virtualFunctions > 0

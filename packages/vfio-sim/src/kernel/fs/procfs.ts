@@ -4,6 +4,7 @@ import { PAGE } from '../address-space.js';
 import { EINVAL } from '../errno.js';
 import { OpenFile } from '../fds.js';
 import type { Machine } from '../machine.js';
+import { setAside } from '../memory.js';
 import { type DirectoryNode, directory, link, listing, type Node, setting, text } from './nodes.js';
 
 const PRESENT = 1n << 63n;
@@ -15,8 +16,9 @@ export function procTree(machine: Machine): DirectoryNode {
     ['sysfs', '/sys', 'sysfs'],
     ['udev', '/dev', 'devtmpfs'],
     ['tmpfs', '/run', 'tmpfs'],
-    ['hugetlbfs', '/dev/hugepages', 'hugetlbfs'],
-  ] as const;
+    ['hugetlbfs', '/dev/hugepages', 'hugetlbfs', 'pagesize=2M'],
+    ...(memory.giant.total > 0 ? [['hugetlbfs', '/dev/hugepages-1G', 'hugetlbfs', 'pagesize=1024M']] : []),
+  ];
   const self = directory({
     limits: text(() => limits(machine)),
     status: text(() => status(machine)),
@@ -24,12 +26,12 @@ export function procTree(machine: Machine): DirectoryNode {
     fd: descriptors(machine, ({ path }) => link(path)),
     // All of this process's descriptors are close-on-exec.
     fdinfo: descriptors(machine, (file) => text(() => `pos:\t0\nflags:\t0200000${file.access}\n${file.details}`)),
-    mounts: text(() => mounts.map(([from, at, type]) => `${from} ${at} ${type} ${options(type)} 0 0\n`).join('')),
+    mounts: text(() => mounts.map(([from, at, type, size]) => `${from} ${at} ${type} ${options(size)} 0 0\n`).join('')),
     mountinfo: text(() =>
       mounts
         .map(
-          ([from, at, type], index) =>
-            `${20 + index} 1 0:${30 + index} / ${at} rw - ${type} ${from} ${options(type)}\n`,
+          ([from, at, type, size], index) =>
+            `${20 + index} 1 0:${30 + index} / ${at} rw - ${type} ${from} ${options(size)}\n`,
         )
         .join(''),
     ),
@@ -41,7 +43,7 @@ export function procTree(machine: Machine): DirectoryNode {
     swaps: text(() => 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'),
     meminfo: text(
       () =>
-        `MemTotal:       16384000 kB\nHugePages_Total: ${memory.hugePages}\nHugePages_Free:  ${memory.hugePagesFree}\nHugepagesize:       2048 kB\n`,
+        `MemTotal:       16384000 kB\nHugePages_Total: ${memory.huge.total}\nHugePages_Free:  ${memory.huge.free}\nHugepagesize:       2048 kB\n`,
     ),
     cmdline: text(() => `BOOT_IMAGE=/vmlinuz root=/dev/ram0${machine.iommu ? ' intel_iommu=on' : ''}\n`),
     sys: directory({
@@ -51,13 +53,8 @@ export function procTree(machine: Machine): DirectoryNode {
       }),
       vm: directory({
         nr_hugepages: setting(
-          () => `${memory.hugePages}\n`,
-          (written) => {
-            const pages = Number(written);
-            if (!Number.isInteger(pages) || pages < 0) return -EINVAL;
-            memory.hugePages = pages;
-            return 0;
-          },
+          () => `${memory.huge.total}\n`,
+          (written) => setAside(memory.huge, written),
         ),
       }),
     }),
@@ -84,7 +81,7 @@ const descriptors = ({ fds }: Machine, entry: (file: OpenFile) => Node): Directo
     (name) => entry(fds.get(Number(name)) as OpenFile),
   );
 
-const options = (type: string): string => (type === 'hugetlbfs' ? 'rw,relatime,pagesize=2M' : 'rw,relatime');
+const options = (size: string | undefined): string => (size === undefined ? 'rw,relatime' : `rw,relatime,${size}`);
 
 function limits({ memlock }: Machine): string {
   const value = memlock === Number.POSITIVE_INFINITY ? 'unlimited' : String(memlock);

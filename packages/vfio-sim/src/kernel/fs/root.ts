@@ -8,7 +8,7 @@ import { EACCES, EEXIST, EINVAL, EISDIR, ENOENT } from '../errno.js';
 import type { OpenFile } from '../fds.js';
 import { IommufdContext } from '../iommufd/context.js';
 import type { Machine } from '../machine.js';
-import { HUGE_PAGE } from '../memory.js';
+import { GIANT_PAGE, HUGE_PAGE } from '../memory.js';
 import { cdevsOf, devicesFolder } from './device-nodes.js';
 import {
   type CharacterNode,
@@ -43,8 +43,10 @@ export class FileSystem {
       proc: procTree(machine),
       dev: directory({
         hugepages: new RamDirectory(memory, HUGE_PAGE),
+        // Whoever sets such pages aside mounts them.
+        ...(memory.giant.total > 0 && { 'hugepages-1G': new RamDirectory(memory, GIANT_PAGE) }),
         vga_arbiter: { kind: 'character device', mode: 0o660, open: () => new VgaArbiterFile(bus) },
-        iommu: () => (options.loaded && machine.iommufd !== undefined ? iommuNode(machine) : undefined),
+        iommu: () => (options.loaded && machine.build.IOMMUFD ? iommuNode(machine) : undefined),
         vfio: () => (options.loaded ? vfioFolder(machine, bus, options.openGroups) : undefined),
       }),
       run: new RamDirectory(memory, PAGE, { 'vfio-sdk': new RamDirectory(memory, PAGE) }),
@@ -133,15 +135,17 @@ const iommuNode = (machine: Machine): CharacterNode => ({
 });
 
 function vfioFolder(machine: Machine, bus: Bus, openGroups: boolean): DirectoryNode {
+  const { build } = machine;
+  const served = build.VFIO_CONTAINER || build.IOMMUFD_VFIO_CONTAINER;
   const devices = () => (cdevsOf(machine, bus).length > 0 ? ['devices'] : []);
-  const names = () => ['vfio', ...devices(), ...nodeNames(bus)];
+  const names = () => [...(served ? ['vfio'] : []), ...devices(), ...nodeNames(bus)];
   const container = () =>
-    machine.iommufd === 'container' ? new IommufdContext('/dev/vfio/vfio', machine) : new ContainerFile(machine);
+    build.IOMMUFD_VFIO_CONTAINER ? new IommufdContext('/dev/vfio/vfio', machine) : new ContainerFile(machine);
   return {
     kind: 'directory',
     names,
     get: (name) => {
-      if (name === 'vfio') return { kind: 'character device', mode: 0o666, open: container };
+      if (name === 'vfio' && served) return { kind: 'character device', mode: 0o666, open: container };
       if (name === 'devices' && devices().length > 0) return devicesFolder(machine, bus, openGroups);
       const group = [...bus.groups.values()].find((one) => one.node === name && one.exists);
       return group && { kind: 'character device', mode: 0o600, open: () => (openGroups ? group.open() : -EACCES) };

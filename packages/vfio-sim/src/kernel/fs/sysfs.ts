@@ -3,8 +3,9 @@
 import type { Bus } from '../bus.js';
 import { EINVAL, ENODEV } from '../errno.js';
 import type { Group } from '../group.js';
+import { MSI_WINDOW, reservedFor } from '../iommu-reach.js';
 import type { Machine } from '../machine.js';
-import { HUGE_PAGE } from '../memory.js';
+import { type HugePages, setAside } from '../memory.js';
 import { type DynamicId, idWritten } from '../pci/ids.js';
 import type { Slot } from '../pci/slot.js';
 import { modules } from './modules.js';
@@ -37,9 +38,14 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
     kernel: directory({
       iommu_groups: listing(
         () => [...bus.groups.keys()].map(String),
-        (number) => groupFolder(bus.groups.get(Number(number)) as Group),
+        (number) => groupFolder(machine, bus.groups.get(Number(number)) as Group),
       ),
-      mm: directory({ hugepages: directory({ 'hugepages-2048kB': hugePages(machine) }) }),
+      mm: directory({
+        hugepages: directory({
+          'hugepages-2048kB': hugePages(machine.memory.huge),
+          'hugepages-1048576kB': hugePages(machine.memory.giant),
+        }),
+      }),
     }),
     module: directory(loaded ? modules(machine) : {}),
     block: directory({}),
@@ -48,16 +54,20 @@ export function sysTree(machine: Machine, bus: Bus, loaded: boolean): DirectoryN
         () => (machine.iommu ? ['dmar0'] : []),
         () => directory({}),
       ),
-      vfio: listing(
-        () => nodeNames(bus),
-        (name) => link(`../../devices/virtual/vfio/${name}`),
-      ),
+      vfio: () =>
+        machine.build.VFIO_GROUP
+          ? listing(
+              () => nodeNames(bus),
+              (name) => link(`../../devices/virtual/vfio/${name}`),
+            )
+          : undefined,
       'vfio-dev': () =>
-        machine.iommufd &&
-        listing(
-          () => [...bus.slots.values()].flatMap(({ vfioName }) => vfioName ?? []),
-          (name) => link(`../../devices/pci0000:00/${addressOf(bus, name)}/vfio-dev/${name}`),
-        ),
+        machine.build.IOMMUFD
+          ? listing(
+              () => [...bus.slots.values()].flatMap(({ vfioName }) => vfioName ?? []),
+              (name) => link(`../../devices/pci0000:00/${addressOf(bus, name)}/vfio-dev/${name}`),
+            )
+          : undefined,
       nvme: directory({}),
       block: directory({}),
     }),
@@ -102,7 +112,7 @@ function withId(written: string, act: (id: DynamicId) => number): number {
   return id === undefined ? -EINVAL : act(id);
 }
 
-function groupFolder(group: Group): DirectoryNode {
+function groupFolder(machine: Machine, group: Group): DirectoryNode {
   return directory({
     devices: listing(
       () => group.members.map((slot) => slot.address),
@@ -111,23 +121,31 @@ function groupFolder(group: Group): DirectoryNode {
     // Only the groups of no-IOMMU mode have a name ([NOI-6]).
     name: () => (group.noiommu ? text(() => 'vfio-noiommu\n') : undefined),
     type: () => (group.noiommu ? undefined : text(() => 'DMA-FQ\n')),
-    reserved_regions: text(() => (group.noiommu ? '' : '0x00000000fee00000 0x00000000feefffff msi\n')),
+    reserved_regions: text(() => (group.noiommu ? '' : reservedRegions(machine, group))),
   });
 }
 
-function hugePages(machine: Machine): DirectoryNode {
-  const { memory } = machine;
+/** First, last and kind of each range that is not for mappings, in order. */
+function reservedRegions(machine: Machine, { members }: Group): string {
+  const devices = members.map(({ address }) => address);
+  return [
+    { range: MSI_WINDOW, type: 'msi' },
+    ...reservedFor(machine, devices).map((range) => ({ range, type: 'direct' })),
+  ]
+    .sort((a, b) => (a.range[0] < b.range[0] ? -1 : 1))
+    .map(({ range, type }) => `${range.map((at) => `0x${at.toString(16).padStart(16, '0')}`).join(' ')} ${type}\n`)
+    .join('');
+}
+
+function hugePages(pages: HugePages): DirectoryNode {
   return directory({
     nr_hugepages: setting(
-      () => `${memory.hugePages}\n`,
-      (written) => {
-        memory.hugePages = Number(written);
-        return 0;
-      },
+      () => `${pages.total}\n`,
+      (written) => setAside(pages, written),
     ),
-    free_hugepages: text(() => `${memory.hugePagesFree}\n`),
+    free_hugepages: text(() => `${pages.free}\n`),
     resv_hugepages: text(() => '0\n'),
     surplus_hugepages: text(() => '0\n'),
-    size: text(() => `${HUGE_PAGE}\n`),
+    size: text(() => `${pages.size}\n`),
   });
 }

@@ -4,8 +4,7 @@ import type { Bus } from '../bus.js';
 import { EINVAL, ENODEV } from '../errno.js';
 import { OpenFile } from '../fds.js';
 import type { Slot } from '../pci/slot.js';
-
-const isVga = (slot: Slot): boolean => slot.classCode >>> 8 === 0x0300;
+import { isVga } from '../vga.js';
 
 /** vfio-pci declares that it does not use the legacy addresses, where nobody else below the same bridge needs them routed. */
 function decodes(slot: Slot): string {

@@ -2,7 +2,7 @@
 
 import { PAGE, type Segment } from '../address-space.js';
 import { EADDRINUSE, EEXIST, EINVAL, ENOENT, ENOSPC, EOVERFLOW, EPERM } from '../errno.js';
-import { smallestHardwarePage, topOf } from '../iommu-reach.js';
+import { bottomOf, smallestHardwarePage, topOf } from '../iommu-reach.js';
 import type { Machine } from '../machine.js';
 import { MappingTable } from '../mapping-table.js';
 import { type Accounting, Pages, processPages } from './pages.js';
@@ -184,9 +184,13 @@ export class IoPagetable {
     for (const area of this.areas) {
       if ([area.iova, area.length, area.start].some((value) => value % page !== 0n)) return -EADDRINUSE;
     }
-    const top = topOf(machine);
-    const status = unlimited || top > TOP ? 0 : this.reserve({ start: top, last: TOP }, domain);
-    if (status < 0) return status;
+    const [bottom, top] = [bottomOf(machine), topOf(machine)];
+    for (const [start, last] of unlimited ? [] : [[0n, bottom - 1n] as const, [top, TOP] as const]) {
+      const status = start > last ? 0 : this.reserve({ start, last }, domain);
+      if (status === 0) continue;
+      this.unreserve(domain);
+      return status;
+    }
     const first = this.domains.size === 0;
     this.domains.add(domain);
     if (!first) return 0;

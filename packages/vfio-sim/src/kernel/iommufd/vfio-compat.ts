@@ -52,7 +52,7 @@ export function makeNoiommu(context: IommufdContext): number {
 
 function extension({ noiommu, compatible, machine }: IommufdContext, number: number): number {
   if ([TYPE1, TYPE1V2, 9].includes(number)) return noiommu ? 0 : 1;
-  if (number === NOIOMMU) return 1;
+  if (number === NOIOMMU) return machine.build.VFIO_NOIOMMU ? 1 : 0;
   if (number !== 4) return 0;
   if (compatible === undefined) return -ENODEV;
   return compatible.hwpts.size === 0 || machine.iommu?.coherent ? 1 : 0;
