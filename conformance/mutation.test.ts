@@ -3,7 +3,9 @@
  * it, and no others.
  */
 
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { Version } from './src/kernel.js';
 import { runSections } from './src/run.js';
 import { sections } from './src/sections.js';
 import { simulationTarget, withIoctl } from './src/simulation.js';
@@ -15,6 +17,8 @@ interface Mutation {
   /** What is told otherwise. */
   readonly words: string;
   readonly rule: Rule;
+  /** The simulated kernel; 6.1 by default. */
+  readonly kernel?: Version;
   /** The items of the section that must fail. */
   readonly fails: readonly string[];
 }
@@ -93,6 +97,17 @@ const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       rule: instead(0x3b71, E.NOTTY, E.INVAL),
       fails: ['NOI-19'],
     },
+    {
+      words: 'SET_CONTAINER asks for no right',
+      rule: instead(0x3b68, E.PERM, 0),
+      fails: ['NOI-10'],
+    },
+    {
+      words: 'no container and no iommufd says that it knows no-IOMMU mode',
+      kernel: '6.12',
+      rule: (request, argument) => (request === 0x3b65 && argument === 8 ? 0 : undefined),
+      fails: ['NOI-14', 'NOI-15', 'NOI-26'],
+    },
   ],
   T1: [
     {
@@ -110,6 +125,11 @@ const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       rule: rewritten(0x3b70, (bytes) => bytes.fill(0xff, 8, 16)),
       fails: ['T1-10', 'T1-11', 'T1-34'],
     },
+    {
+      words: 'what UNMAP_DMA refuses as invalid succeeds',
+      rule: instead(0x3b72, E.INVAL, 0),
+      fails: ['T1-1', 'T1-35', 'T1-36', 'T1-40', 'T1-44', 'T1-45', 'T1-46'],
+    },
   ],
   LIFE: [
     {
@@ -121,10 +141,30 @@ const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     { words: 'ERR is never signalled', rule: deaf(3), fails: ['LIFE-12', 'LIFE-15'] },
     { words: 'REQ is never signalled', rule: deaf(4), fails: ['LIFE-9'] },
   ],
+  IFD: [
+    {
+      words: 'ATTACH of a number that nothing has is EINVAL',
+      kernel: '6.12',
+      rule: instead(0x3b77, E.NOENT, E.INVAL),
+      fails: ['IFD-10'],
+    },
+    {
+      words: 'what is in use is not there, for DESTROY',
+      kernel: '6.12',
+      rule: instead(0x3b80, E.BUSY, E.NOENT),
+      fails: ['IFD-9', 'IFD-20'],
+    },
+    {
+      words: 'an iommufd in the place of a container has the extension of nested translation',
+      kernel: '6.12',
+      rule: (request, argument) => (request === 0x3b65 && argument === 6 ? 1 : undefined),
+      fails: ['IFD-31'],
+    },
+  ],
 };
 
-async function failing(name: string, rule: Rule): Promise<string[]> {
-  const target = simulationTarget('6.1', (system) => withIoctl(system, rule));
+async function failing(name: string, rule: Rule, kernel: Version = '6.1'): Promise<string[]> {
+  const target = simulationTarget(kernel, (system) => withIoctl(system, rule));
   const outcomes = await runSections(
     sections.filter((section) => section.name === name),
     target,
@@ -133,11 +173,28 @@ async function failing(name: string, rule: Rule): Promise<string[]> {
 }
 
 describe.each(Object.entries(mutations))('of section %s', (name, list) => {
-  it('nothing fails where nothing is changed', async () => {
-    expect(await failing(name, () => undefined)).toEqual([]);
+  it.each(['6.1', '6.12'] as const)('nothing fails where nothing is changed, on %s', async (kernel) => {
+    expect(await failing(name, () => undefined, kernel)).toEqual([]);
   });
 
-  it.each(list)('those items fail that speak of it: $words', async ({ rule, fails }) => {
-    expect(await failing(name, rule)).toEqual(fails);
+  it.each(list)('those items fail that speak of it: $words', async ({ rule, fails, kernel }) => {
+    expect(await failing(name, rule, kernel)).toEqual(fails);
   });
+});
+
+const folder = new URL('./items/', import.meta.url);
+/** Files of items with the numbers of what is in them. */
+const files = readdirSync(folder)
+  .map((file) => ({ file, ids: readFileSync(new URL(file, folder), 'utf8').match(/(?<=')[A-Z]+\d?-\d+(?=')/g) ?? [] }))
+  .filter(({ ids }) => ids.length > 0);
+
+describe.each(files)('items/$file', ({ ids }) => {
+  it('has an item that fails by one of these broken rules', () => {
+    const caught = Object.values(mutations).flatMap((list) => list.flatMap(({ fails }) => fails));
+    expect(ids.filter((id) => caught.includes(id))).not.toEqual([]);
+  });
+});
+
+it('every section has a rule that is broken', () => {
+  expect(Object.keys(mutations)).toEqual(sections.map(({ name }) => name));
 });
