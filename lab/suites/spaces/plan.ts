@@ -8,6 +8,7 @@ const machine: Omit<Run, 'name'> = {
   disks: ['disk', 'other'].map((disk) => ({ name: disk, bytes: mebibytes(16) })),
   // Two of each size: a space unmaps one while another is still being given back.
   kernelArguments: ['hugepagesz=1G', 'hugepages=1', 'hugepagesz=2M', 'hugepages=16'],
+  scripts: ['heir.ts'],
   seconds: 900,
   silentSeconds: 240,
 };
