@@ -137,7 +137,8 @@ export class ByteStore {
     const touched = this.extents.filter((extent) => extent.offset < end && endOf(extent) > offset);
     if (touched.some((extent) => extent.users > 0)) return undefined;
     const joined: Extent = { offset, buffer: new ArrayBuffer(length), users: 0 };
-    this.read(offset, new Uint8Array(joined.buffer));
+    // Only what is there is touched: a fresh page of 1 GiB is as much memory as was written to it.
+    if (touched.length > 0) this.read(offset, new Uint8Array(joined.buffer));
     const rest = touched.flatMap((extent) => outside(extent, offset, end));
     this.extents = this.extents.filter((extent) => !touched.includes(extent)).concat(rest);
     return this.insert(joined);
