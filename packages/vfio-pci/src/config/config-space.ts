@@ -188,7 +188,9 @@ export class ConfigSpace {
   bytes(): Uint8Array {
     const bytes = new Uint8Array(this.size);
     const view = new DataView(bytes.buffer);
-    for (let offset = 0; offset + 4 <= this.size; offset += 4) view.setUint32(offset, this.window.read32(offset), true);
+    const words = this.size & ~3;
+    for (let offset = 0; offset < words; offset += 4) view.setUint32(offset, this.window.read32(offset), true);
+    for (let offset = words; offset < this.size; offset++) bytes[offset] = this.window.read8(offset);
     return bytes;
   }
 
