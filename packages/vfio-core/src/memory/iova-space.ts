@@ -4,6 +4,7 @@ import { exitPhase } from '../container/exit-phases.js';
 import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
 import type { SystemCalls } from '../seam/system-calls.js';
+import { AddressPlan } from './address-plan.js';
 import { type ArenaPiece, DmaArena } from './arena.js';
 import { type Backing, backingOf } from './backing.js';
 import { ContiguousBuffer } from './buffer.js';
@@ -21,18 +22,12 @@ import type {
   Place,
   Way,
 } from './dma.js';
-import { IovaAllocator } from './iova-allocator.js';
 import { LockedMemory } from './locked-memory.js';
 import type { Mapper } from './mapper.js';
-import { explainMapping, noAddresses, tooManyMappings } from './mapping-errors.js';
+import { explainMapping, tooManyMappings } from './mapping-errors.js';
 import type { MemberRequest, OpenMember } from './member.js';
 
 const brand: unique symbol = Symbol.for('vfio-core.IovaSpace') as never;
-
-/** What kernels before 5.4, which do not say it, can be relied on to translate: 39 bits are the fewest of common IOMMUs. */
-const unsaid: readonly AddressRange[] = [{ start: 0n, end: 2n ** 39n - 1n }];
-/** Page sizes of IOMMUs beyond this are bits of a bitmap that says "any". */
-const largestPage = 2 ** 30;
 
 interface Plan {
   readonly iova: bigint;
@@ -64,10 +59,8 @@ export abstract class IovaSpace implements DmaSpace {
   private readonly index = new BufferIndex();
   /** By the size of their pages: 0 for ordinary ones. */
   private readonly arenas = new Map<number, DmaArena>();
-  private iovas: IovaAllocator | undefined;
-  private pageSizes = 0n;
+  private readonly addresses: AddressPlan;
   private mappingsLeft: number | undefined;
-  private size: number;
   private exit: number | undefined;
   private shut = false;
   private mapsInFlight = 0;
@@ -81,16 +74,16 @@ export abstract class IovaSpace implements DmaSpace {
     this.way = way;
     this.closesItself = closesItself;
     this.locked = new LockedMemory(mapper.system, counts);
-    this.size = mapper.system.pageSize;
+    this.addresses = new AddressPlan(mapper.system.pageSize);
     Object.defineProperty(this, brand, { value: true });
   }
 
   get pageSize(): number {
-    return this.size;
+    return this.addresses.pageSize;
   }
 
   get ranges(): readonly AddressRange[] {
-    return this.iovas?.ranges ?? [];
+    return this.addresses.ranges;
   }
 
   get closed(): boolean {
@@ -133,7 +126,7 @@ export abstract class IovaSpace implements DmaSpace {
 
   map(source: MapSource, options: MapOptions = {}): DmaBuffer {
     this.checkOpen();
-    const backing = backingOf(this.system, source, this.size);
+    const backing = backingOf(this.system, source, this.pageSize);
     let plan: Plan;
     try {
       plan = this.plan(backing.size, options, backing.locks);
@@ -160,7 +153,7 @@ export abstract class IovaSpace implements DmaSpace {
     return {
       memlock: this.locked.headroom(),
       mappings: available,
-      largestFree: this.iovas?.largestFree ?? 0n,
+      largestFree: this.addresses.largestFree,
     };
   }
 
@@ -170,7 +163,7 @@ export abstract class IovaSpace implements DmaSpace {
    */
   trackDirty(): DirtyTracker {
     this.checkOpen();
-    if (this.iovas === undefined) throw noDeviceYet();
+    if (!this.addresses.known) throw noDeviceYet();
     if (this.tracker?.stopped === false) {
       throw new VfioError('ERR_VFIO_BUSY', 'written pages of this address space are tracked already.', {
         remedy: 'Use that tracker, or stop it.',
@@ -239,15 +232,9 @@ export abstract class IovaSpace implements DmaSpace {
   }
 
   private readInfo(): void {
-    const { pageSizes, ranges = unsaid, available } = this.mapper.info();
-    this.mappingsLeft = available;
-    this.pageSizes = pageSizes;
-    if (this.iovas !== undefined) {
-      this.iovas.setRanges(ranges);
-      return;
-    }
-    this.size = Math.max(this.system.pageSize, Number(pageSizes & -pageSizes));
-    this.iovas = new IovaAllocator(ranges, this.size);
+    const info = this.mapper.info();
+    this.mappingsLeft = info.available;
+    this.addresses.update(info);
   }
 
   private prepare(bytes: number, options: AllocateOptions): { backing: Backing; plan: Plan } {
@@ -257,7 +244,7 @@ export abstract class IovaSpace implements DmaSpace {
       const arena = this.arena(hugePages);
       return { backing: arenaBacking(arena, arena.allocate(bytes)), plan };
     } catch (thrown) {
-      this.iovas?.free(plan.iova);
+      this.addresses.free(plan.iova);
       throw thrown;
     }
   }
@@ -265,7 +252,7 @@ export abstract class IovaSpace implements DmaSpace {
   private arena(hugePages: number): DmaArena {
     const known = this.arenas.get(hugePages);
     if (known !== undefined) return known;
-    const arena = new DmaArena(this.system, hugePages === 0 ? this.size : hugePages, hugePages);
+    const arena = new DmaArena(this.system, hugePages === 0 ? this.pageSize : hugePages, hugePages);
     this.arenas.set(hugePages, arena);
     return arena;
   }
@@ -273,38 +260,19 @@ export abstract class IovaSpace implements DmaSpace {
   /** Checks the wishes and what is left, and takes device addresses. */
   private plan(bytes: number, options: MapOptions, locks: boolean, hugePages = 0): Plan {
     this.checkOpen();
-    checkWishes(bytes, options, hugePages, this.size);
-    const { iovas } = this;
-    if (iovas === undefined) throw noDeviceYet();
-    const granule = Math.max(this.size, hugePages);
+    const { addresses } = this;
+    addresses.check(bytes, options, hugePages);
+    if (!addresses.known) throw noDeviceYet();
+    const granule = Math.max(this.pageSize, hugePages);
     const size = Math.ceil(bytes / granule) * granule;
     if (locks) this.locked.check(size);
     if (this.mappingsLeft === 0) {
       this.mappingsLeft = this.mapper.info().available;
       if (this.mappingsLeft === 0) throw tooManyMappings();
     }
-    const iova = this.take(iovas, size, options);
-    if (iova === undefined) throw noAddresses(size, options, iovas);
+    const iova = addresses.take(size, options);
     const { direction = 'both' } = options;
     return { iova, size, read: direction !== 'device-writes', write: direction !== 'device-reads' };
-  }
-
-  private take(iovas: IovaAllocator, size: number, options: MapOptions): bigint | undefined {
-    const { at, below, alignment, shortLived = false } = options;
-    if (at !== undefined) return iovas.take(at, BigInt(size)) ? at : undefined;
-    const wishes = { shortLived, ...(below === undefined ? {} : { below }) };
-    if (alignment !== undefined) return iovas.allocate(BigInt(size), { ...wishes, alignment: BigInt(alignment) });
-    // Aligned to the largest page that it fills, so that the IOMMU can use such; anywhere, where there is no such place.
-    const natural = this.naturalAlignment(size);
-    const aligned =
-      natural > this.size ? iovas.allocate(BigInt(size), { ...wishes, alignment: BigInt(natural) }) : undefined;
-    return aligned ?? iovas.allocate(BigInt(size), wishes);
-  }
-
-  private naturalAlignment(size: number): number {
-    let page = largestPage;
-    while (page > this.size && (page > size || (this.pageSizes & BigInt(page)) === 0n)) page /= 2;
-    return page;
   }
 
   private mapOrUndo(plan: Plan, backing: Backing): void {
@@ -320,7 +288,7 @@ export abstract class IovaSpace implements DmaSpace {
 
   private discard(backing: Backing, { iova }: Plan): void {
     backing.release();
-    this.iovas?.free(iova);
+    this.addresses.free(iova);
   }
 
   private own(backing: Backing, plan: Plan, length: number): DmaBuffer {
@@ -341,7 +309,7 @@ export abstract class IovaSpace implements DmaSpace {
         if (!this.emptied) this.unmap(plan);
         if (this.mappingsLeft !== undefined) this.mappingsLeft++;
         if (locks) this.locked.add(-plan.size);
-        this.iovas?.free(address);
+        this.addresses.free(address);
         backing.release();
       },
     });
@@ -408,21 +376,6 @@ function arenaBacking(arena: DmaArena, piece: ArenaPiece): Backing {
   const { bytes, address, length } = mapping;
   const file = { fd, offset };
   return { bytes, address, size: length, file, locks: true, mayBeLent: false, release: () => arena.free(piece) };
-}
-
-function checkWishes(bytes: number, { alignment, at }: MapOptions, hugePages: number, pageSize: number): void {
-  const refuse = (what: string): VfioError => new VfioError('ERR_VFIO_ARGUMENT', what);
-  const power = (value: number) => Number.isSafeInteger(Math.log2(value)) && value <= 2 ** 52;
-  if (!Number.isSafeInteger(bytes) || bytes < 1) throw refuse(`${bytes} is not a number of bytes: 1 or more, whole.`);
-  if (alignment !== undefined && !power(alignment)) throw refuse(`an alignment of ${alignment} is not a power of two.`);
-  if (hugePages !== 0 && (!power(hugePages) || hugePages <= pageSize)) {
-    throw refuse(
-      `huge pages of ${hugePages} bytes: a size is a power of two above ${pageSize}, mostly 2 ** 21 or 2 ** 30.`,
-    );
-  }
-  if (at !== undefined && (at < 0n || at % BigInt(pageSize) !== 0n)) {
-    throw refuse(`a device address of 0x${at.toString(16)} is not a multiple of ${pageSize}.`);
-  }
 }
 
 /**
