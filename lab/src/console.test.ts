@@ -30,6 +30,8 @@ describe('finding trouble', () => {
     'DMAR: DRHD: handling fault status reg 2',
     'watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [node:131]',
     'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:',
+    'rcu: INFO: rcu_sched self-detected stall on CPU',
+    'watchdog: BUG: soft lockup - CPU#1 stuck for 62s! [node:131]',
     'INFO: task node:131 blocked for more than 120 seconds.',
     'BUG: KASAN: use-after-free in vfio_main',
     'node[131]: segfault at 10 ip 0000000000401136 sp 00007ffd error 6 in node',
@@ -64,6 +66,19 @@ describe('finding trouble', () => {
       [4, 2, 'vfio: loading out-of-tree module taints kernel.'],
       [4, 3, 'vfio-pci 0000:01:00.0: Adding kernel taint for vfio-noiommu group on device'],
       [4, 4, 'vfio-pci 0000:01:00.0: vfio-noiommu device opened by user (node:131)'],
+    );
+    expect(findTrouble(lines)).toEqual([]);
+  });
+
+  it('lets pass what only a slow machine makes the kernel say, and what names a limit without its being reached', () => {
+    const lines = log(
+      [5, 0, 'Command line: console=ttyS0 watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=120'],
+      [6, 0, '\tRCU CPU stall warnings timeout set to 120 (rcu_cpu_stall_timeout).'],
+      [6, 1, startMark],
+      [4, 2, 'hrtimer: interrupt took 26587648 ns'],
+      [4, 3, 'sched: RT throttling activated'],
+      [4, 4, 'sched: DL replenish lagged too much'],
+      [4, 5, 'pcieport 0000:00:10.0: unlocked secondary bus reset via: pciehp_reset_slot+0x98/0x140'],
     );
     expect(findTrouble(lines)).toEqual([]);
   });

@@ -48,7 +48,7 @@ const trouble: readonly RegExp[] = [
   /DMAR: \[(DMA|INTR-REMAP)/,
   /AMD-Vi: .*(Event logged|IO_PAGE_FAULT)/,
   /soft lockup|hard LOCKUP|Watchdog detected/,
-  /rcu.*(stall|detected stalls|self-detected)/,
+  /INFO: rcu.*\bstalls?\b/,
   /blocked for more than \d+ seconds/,
   /INFO: task .* blocked/,
   /KASAN|KFENCE|UBSAN|KCSAN|kmemleak/,
