@@ -6,6 +6,8 @@ import type { PassResult } from './exercise.js';
 export interface DemoReport {
   backend: string;
   device: string;
+  /** How the kernel was reached. */
+  way: string;
   controller: { model: string; serial: string; firmware: string; version: string };
   namespaces: { id: number; blockSize: number; blocks: number; bytes: number }[];
   readOnly: boolean;
@@ -24,6 +26,7 @@ const rate = (bytes: number, seconds: number): string =>
 /** Identity of the controller, as data. */
 export function describe(nvme: Nvme) {
   return {
+    way: nvme.dma.way.name,
     controller: {
       model: nvme.controller.model,
       serial: nvme.controller.serial,
@@ -45,7 +48,7 @@ export function render(report: DemoReport): string {
   const lines = [
     '',
     `Found   ${report.device}: ${controller.model}, serial ${controller.serial}, firmware ${controller.firmware}, NVMe ${controller.version}`,
-    `        through ${report.backend === 'simulation' ? 'the simulation' : 'VFIO on this kernel'}`,
+    `        through ${report.backend === 'simulation' ? 'the simulation' : 'VFIO on this kernel'}, by way of ${report.way}`,
   ];
   for (const { id, blockSize, blocks, bytes } of report.namespaces)
     lines.push(`        namespace ${id}: ${mebibytes(bytes)}, ${blocks} blocks of ${blockSize} bytes`);

@@ -74,7 +74,7 @@ export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock
 export { PagedBuffer, type PagedParts } from './memory/paged-buffer.js';
 export { isType1Space, Type1Space } from './memory/type1-space.js';
 export { type OpenOptions, openDevice } from './opening/open.js';
-export { openSpace, type SpaceOptions, type WayOption } from './opening/ways.js';
+export { chooseWay, openSpace, type SpaceOptions, type WayOption, type WayQuestion } from './opening/ways.js';
 export type { RegisterWindow } from './seam/register-window.js';
 export {
   type DeviceMapping,

@@ -1,6 +1,6 @@
 /** Checks of devices: those bound to vfio-pci, or the one that was asked about. */
 
-import { isVfioError } from 'vfio-core';
+import { chooseWay, isVfioError } from 'vfio-core';
 import { devices, findDevice, type PciFunction } from 'vfio-pci';
 import { Capability, type Check, hasCapability, type Surroundings } from './check.js';
 import { noiommuMode } from './machine.js';
@@ -63,7 +63,16 @@ function checkGroup(around: Surroundings, fn: PciFunction): Check[] {
           found,
           cure: `vfio bind ${blocking.map((member) => member.address).join(' ')} --yes`,
         };
-  return [group, checkGroupAccess(around, fn, iommuGroup.noiommu ? `noiommu-${iommuGroup.id}` : String(iommuGroup.id))];
+  if (iommuGroup.noiommu) return [group, checkGroupAccess(around, fn, `noiommu-${iommuGroup.id}`)];
+  const way = chooseWay(around.system, {}, address);
+  const taken: Check = {
+    id: 'way',
+    title: `${address} way into the kernel`,
+    status: 'ok',
+    found: `${way.name}: ${way.reason}`,
+  };
+  // The device's own file was tried for that; its group is not opened then.
+  return way.name === 'iommufd' ? [group, taken] : [group, taken, checkGroupAccess(around, fn, String(iommuGroup.id))];
 }
 
 /** The node's owner and mode are compared with who we are: opening it would take it from a program that is about to start. */

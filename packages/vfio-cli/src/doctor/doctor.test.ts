@@ -43,6 +43,16 @@ describe('vfio doctor', () => {
     expect(sim.openFds).toEqual([]);
   });
 
+  it('tells by which way a device is reached, and looks at its group only where that is opened', () => {
+    const ids = (system: SystemCalls) => diagnose(system, address).checks.map(({ id }) => id);
+    const found = (system: SystemCalls) => diagnose(system, address).checks.find(({ id }) => id === 'way')?.found;
+    const plain = machine();
+    expect([found(plain), ids(plain).includes('group-access')]).toEqual([expect.stringMatching(/^container: /), true]);
+    const files = machine({ kernel: '6.12', iommufd: true });
+    expect([found(files), ids(files).includes('group-access')]).toEqual([expect.stringMatching(/^iommufd: /), false]);
+    expect(files.openFds).toEqual([]);
+  });
+
   it('ends with 1 where a check failed, and shows each cure', async () => {
     const sim = machine({ modules: 'not loaded' });
     const plain = await vfio(sim, 'doctor');

@@ -41,6 +41,13 @@ export function makeSpace(
   return Type1Space.make(system, { way, closesItself, container });
 }
 
+/** What decides the way, beside the machine. */
+export interface WayQuestion {
+  readonly way?: WayOption | undefined;
+  readonly descriptors?: Descriptors | undefined;
+  readonly vfToken?: string | undefined;
+}
+
 /**
  * What is asked for, what descriptors lead to, or what the machine has: the device's own file before the container, since it needs no
  * group to be closed and opened again, and the container before an iommufd in its place.
@@ -48,15 +55,7 @@ export function makeSpace(
  */
 export function chooseWay(
   system: SystemCalls,
-  {
-    way = 'auto',
-    descriptors = {},
-    vfToken,
-  }: {
-    readonly way?: WayOption | undefined;
-    readonly descriptors?: Descriptors | undefined;
-    readonly vfToken?: string | undefined;
-  },
+  { way = 'auto', descriptors = {}, vfToken }: WayQuestion = {},
   address?: string,
 ): Way {
   const { container, iommufd, group, device } = descriptors;
