@@ -17,11 +17,15 @@ export const errorKinds = {
     'There is no VFIO here: not Linux, or the native part is missing.',
     'Pass a backend, for example the simulation: { backend: simulation({ ... }) }.',
   ),
-  ERR_VFIO_NOT_LOADED: kind('configuration', '/dev/vfio/vfio does not exist.', 'Load the modules: modprobe vfio-pci.'),
+  ERR_VFIO_NOT_LOADED: kind(
+    'configuration',
+    'The modules of VFIO are not loaded, or their files are not there.',
+    'Load them: modprobe vfio-pci.',
+  ),
   ERR_VFIO_PERMISSION: kind(
     'configuration',
     'The kernel refused for lack of rights.',
-    'Run as root, or give yourself the group node: chown $USER /dev/vfio/GROUP.',
+    'Run as root, or give yourself the file: sudo chown $USER /dev/vfio/GROUP (or /dev/iommu and /dev/vfio/devices/vfioX).',
   ),
   ERR_VFIO_NO_IOMMU: kind(
     'configuration',
@@ -36,7 +40,7 @@ export const errorKinds = {
   ERR_VFIO_UNSAFE_INTERRUPTS: kind(
     'configuration',
     'The IOMMU does not isolate interrupts.',
-    'Enable interrupt remapping in the firmware, or accept the risk: modprobe vfio_iommu_type1 allow_unsafe_interrupts=1.',
+    'Enable interrupt remapping in the firmware, or accept the risk: echo Y > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts.',
   ),
   ERR_VFIO_NO_DEVICE: kind('configuration', 'No device has this address.', 'List what there is: vfio list.'),
   ERR_VFIO_NOT_BOUND: kind(
@@ -47,14 +51,18 @@ export const errorKinds = {
   ERR_VFIO_GROUP_NOT_VIABLE: kind(
     'configuration',
     'Another member of the IOMMU group is held by a host driver.',
-    'Bind every endpoint of the group to vfio-pci.',
+    'Bind every endpoint of the group to vfio-pci: vfio bind ADDRESS... --yes; error.details.members says what to do with each.',
   ),
   ERR_VFIO_BUSY: kind(
     'retry',
     'Somebody else has the group or the device open.',
-    'End the other program, or pass its descriptors on.',
+    'Find it (fuser -v /dev/vfio/*) and end it, or pass its descriptors on.',
   ),
-  ERR_VFIO_BIND: kind('configuration', 'The driver could not be changed.', 'See the kernel log: dmesg | tail.'),
+  ERR_VFIO_BIND: kind(
+    'configuration',
+    'The driver could not be changed.',
+    'See the kernel log: dmesg | tail; bridges are not to be bound.',
+  ),
   ERR_VFIO_DEVICE_IN_USE: kind(
     'configuration',
     'The host is using this device: a mounted disk, swap, or a block device on top.',
@@ -63,14 +71,18 @@ export const errorKinds = {
   ERR_VFIO_API: kind(
     'configuration',
     'The kernel speaks another VFIO version, or lacks what is asked for.',
-    'Use a kernel of 4.5 or later with VFIO type1.',
+    'Load the IOMMU model (modprobe vfio_iommu_type1), or use a kernel of 4.5 or later.',
   ),
   ERR_VFIO_MEMLOCK: kind(
     'configuration',
     'The limit on locked memory is too small.',
-    'Raise it: ulimit -l unlimited, or LimitMEMLOCK= in the unit.',
+    'Raise it: ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit.',
   ),
-  ERR_VFIO_NO_MEMORY: kind('retry', 'No memory could be had.', 'Free some memory or ask for less.'),
+  ERR_VFIO_NO_MEMORY: kind(
+    'retry',
+    'No memory could be had.',
+    'Close buffers that are not used, ask for less, or look at free -m and the control group.',
+  ),
   ERR_VFIO_NO_HUGEPAGES: kind(
     'configuration',
     'There are not enough free huge pages, or hugetlbfs is not mounted.',
@@ -84,7 +96,7 @@ export const errorKinds = {
   ERR_VFIO_MAPPING: kind(
     'program',
     'The kernel refused a DMA mapping.',
-    'See the errno; the range may be outside what the IOMMU translates.',
+    'Leave the address to the space; EEXIST: something is mapped there; EINVAL: outside what the IOMMU translates; EFAULT: memory that cannot be pinned.',
   ),
   ERR_VFIO_MASKED_FRAMES: kind(
     'configuration',
@@ -96,8 +108,12 @@ export const errorKinds = {
     'Unsafe mode was asked for without the acknowledgement.',
     'Read the safety section and pass the sentence as { acknowledge }.',
   ),
-  ERR_VFIO_NOT_SUPPORTED: kind('device', 'The device, the kernel or the mode has no such thing.', 'Ask info() first.'),
-  ERR_VFIO_ARGUMENT: kind('program', 'An argument is out of range.', 'See the message for the range.'),
+  ERR_VFIO_NOT_SUPPORTED: kind(
+    'device',
+    'The device, the kernel or the mode has no such thing.',
+    'Ask first what there is: channel.info(), region(index), irq(index); a newer kernel may have it.',
+  ),
+  ERR_VFIO_ARGUMENT: kind('program', 'An argument is out of range.', 'The message says which, and the range.'),
   ERR_VFIO_WINDOW_RANGE: kind(
     'program',
     'A register access outside its window, or not aligned to its width.',
@@ -106,7 +122,7 @@ export const errorKinds = {
   ERR_VFIO_REGISTER_ACCESS: kind(
     'program',
     'A register was read or written against its access mode.',
-    'See the register table.',
+    'Use it as the register table says, or correct the table.',
   ),
   ERR_VFIO_SHORT_ACCESS: kind(
     'device',
@@ -142,7 +158,7 @@ export const errorKinds = {
   ERR_VFIO_SYSTEM: kind(
     'configuration',
     'A system call failed in a way that has no code of its own.',
-    'See errno, request and path.',
+    'Look at errnoName, request and path, and at the kernel log: dmesg | tail.',
   ),
   ERR_NVME_NOT_READY: kind(
     'device',
