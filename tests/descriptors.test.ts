@@ -100,3 +100,59 @@ describe('descriptors that do not do', () => {
     expect(sim.openFds).toEqual([]);
   });
 });
+
+describe('a device opens by the files of iommufd that another process has opened', () => {
+  const modern = () => simulation({ kernel: '6.12', iommufd: true, devices: { [address]: edu() } });
+  const iommufd = (sim: Simulation) => sim.open('/dev/iommu', 2);
+  const file = (sim: Simulation) => sim.open('/dev/vfio/devices/vfio0', 2);
+  const bind = (sim: Simulation, device: number, to: number) => {
+    const bytes = new Uint8Array(16);
+    bytes[0] = 16;
+    expect(sim.ioctl(device, 0x3b76, bytes, { fds: [{ at: 8, fd: to }] })).toBe(0);
+  };
+  const works = async (sim: Simulation, descriptors: Descriptors) => {
+    const device = await openDevice(address, { backend: sim, descriptors });
+    expect((device.dma as IovaSpace).way.name).toBe('iommufd');
+    await using driver = await Edu.open(device);
+    const buffer = driver.device.dma.allocate(64, { below: 1n << 28n });
+    buffer.bytes.fill(7);
+    await driver.copyIn(buffer);
+    buffer.bytes.fill(0);
+    await driver.copyOut(buffer);
+    expect(buffer.bytes.every((byte) => byte === 7)).toBe(true);
+  };
+
+  it('the iommufd alone, or the device alone', async () => {
+    const sim = modern();
+    await works(sim, { iommufd: iommufd(sim) });
+    await works(sim, { device: file(sim) });
+    expect([sim.openFds, sim.mappings, sim.lockedBytes]).toEqual([[], [], 0]);
+  });
+
+  it('both, bound to each other already or not', async () => {
+    const sim = modern();
+    await works(sim, { iommufd: iommufd(sim), device: file(sim) });
+    const bound = { iommufd: iommufd(sim), device: file(sim) };
+    bind(sim, bound.device, bound.iommufd);
+    await works(sim, bound);
+    expect([sim.openFds, sim.mappings, sim.lockedBytes]).toEqual([[], [], 0]);
+  });
+
+  it('but not a device that is bound to another iommufd, whatever has the same number there', async () => {
+    const sim = modern();
+    const theirs = iommufd(sim);
+    const ioas = new Uint8Array(12);
+    ioas[0] = 12;
+    const bound = file(sim);
+    bind(sim, bound, theirs);
+    expect(sim.ioctl(theirs, 0x3b81, ioas)).toBe(0);
+    const mine = iommufd(sim);
+    // Its address space gets the number of theirs.
+    expect(sim.ioctl(mine, 0x3b81, ioas.slice().fill(0, 1))).toBe(0);
+    const refusal = await openDevice(address, { backend: sim, descriptors: { iommufd: mine, device: bound } }).catch(
+      (error: unknown) => error,
+    );
+    expect(refusal).toMatchObject({ code: 'ERR_VFIO_ARGUMENT', message: expect.stringContaining('another iommufd') });
+    expect(sim.openFds.map(({ fd }) => fd)).toEqual([theirs]);
+  });
+});

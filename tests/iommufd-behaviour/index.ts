@@ -38,6 +38,8 @@ export interface IommufdBench {
 
 export interface IommufdCase {
   readonly title: string;
+  /** It goes by the container, on kernels without iommufd too. */
+  readonly container?: boolean;
   readonly run: (bench: IommufdBench) => unknown;
 }
 
@@ -420,6 +422,7 @@ export const iommufdBehaviour: readonly IommufdCase[] = [
   },
   {
     title: '[T1-50] a space tells by container that all that is mapped may have been written',
+    container: true,
     run: async ({ backend, lone }) => {
       using device = await openDevice(lone, { backend, way: 'container' });
       const space = device.dma as Type1Space;
@@ -437,6 +440,7 @@ export const iommufdBehaviour: readonly IommufdCase[] = [
   },
   {
     title: '[T1-46] what is unmapped tells at last what was written',
+    container: true,
     run: async ({ backend, lone }) => {
       using device = await openDevice(lone, { backend, way: 'container' });
       const { type1 } = device.dma as Type1Space;
@@ -451,6 +455,7 @@ export const iommufdBehaviour: readonly IommufdCase[] = [
   },
   {
     title: '[T1-45] [T1-7] memory moves to another address of the program, under a device that does not notice',
+    container: true,
     run: async ({ backend, edu, sibling }) => {
       const device = await openDevice(edu, { backend, way: 'container' });
       const space = device.dma as Type1Space;

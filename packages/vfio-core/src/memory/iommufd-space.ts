@@ -82,9 +82,11 @@ export class IommufdSpace extends IovaSpace {
     this.files.add(file);
     try {
       // Whoever opened it may have bound it as well.
-      if (device === undefined || !file.bound) await this.bind(file, group, vfToken);
+      const before = device !== undefined && file.bound;
+      if (!before) await this.bind(file, group, vfToken);
       if (this.tracking === undefined) file.attach(this.ioas);
       else this.tracking.add(file);
+      if (before) this.checkAttached(file);
       this.attached();
       return { fd: file.release(), leave: () => this.leave(file) };
     } catch (thrown) {
@@ -130,6 +132,19 @@ export class IommufdSpace extends IovaSpace {
     // Without it the others may reach more. After the last one the answer would be "everything", which the next cannot hold.
     if (this.files.size > 0 && !this.closed) this.attached();
     this.left();
+  }
+
+  /**
+   * Objects are numbered in each iommufd alike: a device of another one would have been attached to whatever has the number there. Ours
+   * says whether it has a device ([IFD-23]).
+   */
+  private checkAttached(file: DeviceFile): void {
+    if (this.files.size > 1 || this.ioas.ranges().alignment > 1n) return;
+    file.detach();
+    throw new VfioError('ERR_VFIO_ARGUMENT', `${file.address} is bound to another iommufd than that of this space.`, {
+      remedy: 'Pass on the iommufd that it is bound to as well:  descriptors: { iommufd, device }.',
+      path: file.path,
+    });
   }
 
   private async bind(file: DeviceFile, group: IommuGroup | undefined, vfToken: string | undefined): Promise<void> {

@@ -11,6 +11,7 @@ import {
   constants,
   decode,
   decodeDeviceInfo,
+  decodeIovaRanges,
   decodeIrqInfo,
   decodeRegionInfo,
   decodeType1Info,
@@ -148,6 +149,26 @@ export const decoderProperties: Readonly<Record<string, DecoderProperty>> = {
       claim(info.available === undefined || word(info.available), 'mappings left');
       claim((info.ranges?.length ?? 0) <= reply.length / 16, 'more ranges than the reply holds');
       checkRanges(info.ranges ?? [], random);
+      return info;
+    },
+  },
+
+  'iommufd ranges': {
+    // The structure, and behind it the list that it points to.
+    samples: [
+      joined(
+        encode(iommufdStructs.iommu_ioas_iova_ranges, { num_iovas: 2, out_iova_alignment: 4096n }),
+        encode(iommufdStructs.iommu_iova_range, { start: 0n, last: 0xfedf_ffffn }),
+        encode(iommufdStructs.iommu_iova_range, { start: 0xfef0_0000n, last: 2n ** 48n - 1n }),
+      ),
+    ],
+    check: (reply, random) => {
+      const { size } = iommufdStructs.iommu_ioas_iova_ranges;
+      const list = reply.subarray(size);
+      const info = decodeIovaRanges(reply.subarray(0, size), list);
+      claim(info.ranges.length <= list.length / 16, 'more ranges than the list holds');
+      claim(info.alignment > 0n && (info.alignment & (info.alignment - 1n)) === 0n, `alignment ${info.alignment}`);
+      checkRanges(info.ranges, random);
       return info;
     },
   },
