@@ -229,4 +229,12 @@ describeLinux('system calls of Linux', () => {
     });
     expect(linux().addressOf(resizable)).toBe(-22);
   });
+
+  it('refuse the buffer that a WebAssembly memory left behind when it grew, although they knew it', () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 2 });
+    const { buffer } = memory;
+    expect(linux().addressOf(buffer)).toBe(linux().addressOf(buffer));
+    memory.grow(1);
+    expect(linux().addressOf(buffer)).toBe(-22);
+  });
 });
