@@ -319,7 +319,13 @@ export abstract class IovaSpace implements DmaSpace {
   }
 
   private unmap({ iova, size }: Plan): void {
-    const done = this.mapper.unmap({ iova, size });
+    let done: bigint;
+    try {
+      done = this.mapper.unmap({ iova, size });
+    } catch (thrown) {
+      if (this.lostIommu(thrown)) return;
+      throw thrown;
+    }
     if (done === BigInt(size)) return;
     throw new VfioError(
       'ERR_VFIO_MAPPING',
@@ -330,6 +336,21 @@ export abstract class IovaSpace implements DmaSpace {
         details: { iova, size, done },
       },
     );
+  }
+
+  /**
+   * Whether an unmapping was refused because nothing is mapped any more: a device that was unbound or unplugged and then closed takes
+   * its group out of the container, and with the last group the kernel drops the IOMMU and every mapping ([CTR-15]).
+   */
+  private lostIommu(thrown: unknown): boolean {
+    const refused = (error: unknown) => isVfioError(error) && error.errno === Errno.EINVAL;
+    if (!refused(thrown)) return false;
+    try {
+      this.mapper.info();
+      return false;
+    } catch (asked) {
+      return refused(asked);
+    }
   }
 
   /** One call where all go at once; where that is refused, each by itself, so that one that stays costs only its own memory. */

@@ -154,6 +154,22 @@ describe('allocate', () => {
 });
 
 describe('map', () => {
+  it('[CTR-15] closes in order where the kernel took device, group and IOMMU away while it closed', async () => {
+    let taken = false;
+    const refuse = () => (taken ? -Errno.EINVAL : undefined);
+    const { kernel, device, dma } = await opened({
+      ioctls: { VFIO_IOMMU_UNMAP_DMA: refuse, VFIO_IOMMU_GET_INFO: refuse },
+    });
+    const [buffer] = [dma.allocate(4096), dma.allocate(4096)];
+    device.onClose('memory', () => {
+      taken = true;
+      kernel.mappings.clear();
+      buffer?.close();
+    });
+    device.close();
+    expect(kernel.clean).toBe(true);
+  });
+
   it('lends a WebAssembly memory to the device, and leaves it alone when it closes', async () => {
     const { kernel, dma } = await opened();
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
