@@ -1,5 +1,6 @@
 /** A group: what can be handed to a program as one, because the hardware cannot keep its devices apart. Source: linux/vfio.h. */
 
+import { Errno } from '../errors/errno.js';
 import { VfioError } from '../errors/error.js';
 import { type CallFacts, check } from '../errors/system-error.js';
 import { type Fd, OpenFlag, type SystemCalls } from '../seam/system-calls.js';
@@ -74,35 +75,62 @@ export class Group {
   /**
    * Puts the group into a container ([GRP-12] to [GRP-19]).
    * Throws `ERR_VFIO_PERMISSION` where a host driver owns the group (kernels that test it here, [GRP-17]) and for a no-IOMMU
-   * group without CAP_SYS_RAWIO, `ERR_VFIO_BUSY`, ...
+   * group without CAP_SYS_RAWIO, `ERR_VFIO_BUSY`, `ERR_VFIO_ARGUMENT` where it is in a container already, ...
    */
   setContainer(container: Container): void {
-    this.call('VFIO_GROUP_SET_CONTAINER', new Uint8Array(4), { places: { fds: [{ at: 0, fd: container.fd }] } });
+    if (container.closed) throw new VfioError('ERR_VFIO_CLOSED', 'the container was closed.');
+    this.call('VFIO_GROUP_SET_CONTAINER', new Uint8Array(4), {
+      places: { fds: [{ at: 0, fd: container.fd }] },
+      codes: { EINVAL: 'ERR_VFIO_ARGUMENT', EBADF: 'ERR_VFIO_ARGUMENT', EBADFD: 'ERR_VFIO_ARGUMENT' },
+      means: {
+        EINVAL: 'the group is in a container already, or what was passed is none',
+        EBADF: 'the descriptor of the container is not open',
+        EBADFD: 'what was passed is no container',
+        EBUSY: 'another address space has the DMA of the group',
+      },
+    });
     this.container = container;
     (container.groups as Set<Group>).add(this);
   }
 
-  /** Takes the group out ([GRP-20] to [GRP-22]). Throws `ERR_VFIO_BUSY` while a device of it is open. */
+  /** Takes the group out ([GRP-20] to [GRP-22]). Throws `ERR_VFIO_BUSY` while a device of it is open, `ERR_VFIO_ARGUMENT` where it is in none. */
   unsetContainer(): void {
-    this.call('VFIO_GROUP_UNSET_CONTAINER', 0);
+    this.call('VFIO_GROUP_UNSET_CONTAINER', 0, {
+      codes: { EINVAL: 'ERR_VFIO_ARGUMENT' },
+      means: { EINVAL: 'the group is in no container', EBUSY: 'a device of the group is open' },
+    });
     this.forget();
   }
 
   /**
    * Opens a device of the group, off the main thread: the kernel resets the device ([LIFE-1]).
+   * Throws `ERR_VFIO_ARGUMENT` before the group is in a container with a model ([GRP-27]), `ERR_VFIO_NOT_BOUND`, `ERR_VFIO_BUSY`, ...
    * @param name as the kernel writes it, `dddd:bb:dd.f` in lower case ([GRP-26])
+   * @param vfToken the secret of a physical function and its virtual ones, a UUID ([GRP-32]); it is in no error
    * @returns a descriptor, which the caller owns
    */
-  async openDevice(name: string): Promise<Fd> {
-    const bytes = new TextEncoder().encode(`${name}\0`);
+  async openDevice(name: string, vfToken?: string): Promise<Fd> {
+    const token = vfToken === undefined ? '' : ` vf_token=${vfToken}`;
+    const bytes = new TextEncoder().encode(`${name}${token}\0`);
     const request = 'VFIO_GROUP_GET_DEVICE_FD';
+    if (this.shut) throw new VfioError('ERR_VFIO_CLOSED', `the group ${this.path} was closed.`, { request });
     const fd = await this.system.ioctlAsync(this.fd, Ioctl[request], bytes);
     return check(fd, {
       what: `opening device ${name}`,
       syscall: 'ioctl',
       request,
       path: this.path,
-      codes: { ENODEV: 'ERR_VFIO_NOT_BOUND' },
+      codes: { ENODEV: 'ERR_VFIO_NOT_BOUND', EINVAL: 'ERR_VFIO_ARGUMENT' },
+      means: {
+        ENODEV: 'it is not in this group, or not bound to vfio-pci any more',
+        EINVAL:
+          'the group is in no container with an IOMMU model, or the name, or the VF token in it, is not the device’s',
+        EAGAIN: 'the device is being reset',
+        EACCES: 'the VF token is missing, or is not that of its physical function',
+      },
+      ...(fd === -Errno.EACCES
+        ? { remedy: 'Pass the secret of whoever drives the physical function as vfToken.' }
+        : {}),
       details: { address: name },
     });
   }

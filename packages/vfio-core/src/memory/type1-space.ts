@@ -89,8 +89,7 @@ export class Type1Space extends IovaSpace {
     const group = this.join(path, request.group, groupFd);
     const leave = () => this.leave(path);
     try {
-      const name = vfToken === undefined ? address : `${address} vf_token=${vfToken}`;
-      const fd = await group.openDevice(name).catch((thrown) => {
+      const fd = await group.openDevice(address, vfToken).catch((thrown) => {
         throw explainRefusal(thrown, group, request.group);
       });
       return { fd, leave };

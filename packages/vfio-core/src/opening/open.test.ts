@@ -139,6 +139,21 @@ describe('openDevice', () => {
     expect(error.message).toContain('sudo chown $USER /dev/vfio/7');
   });
 
+  it('[GRP-32] [FEAT-13] sends a VF token behind the name, and repeats it in no error', async () => {
+    const token = '00112233-4455-6677-8899-aabbccddeeff';
+    const names: string[] = [];
+    const answer = (argument: number | Uint8Array | undefined) => {
+      names.push(new TextDecoder().decode(argument as Uint8Array));
+      return -Errno.EACCES;
+    };
+    const kernel = new ScriptedKernel({ ioctls: { VFIO_GROUP_GET_DEVICE_FD: answer } });
+    const thrown = await openDevice(BDF, { backend: kernel.system, vfToken: token }).catch((error: VfioError) => error);
+    expect(names).toEqual([`${BDF} vf_token=${token}\0`]);
+    expect(thrown).toMatchObject({ code: 'ERR_VFIO_PERMISSION', remedy: expect.stringContaining('vfToken') });
+    expect(`${(thrown as VfioError).message} ${JSON.stringify(thrown)}`).not.toContain('00112233');
+    expect(kernel.clean).toBe(true);
+  });
+
   const cases: [string, string, Script, string?][] = [
     ['an address of nothing', 'ERR_VFIO_NO_DEVICE', {}, '0000:09:00.0'],
     ['something that is no address', 'ERR_VFIO_ARGUMENT', {}, 'eth0'],
