@@ -1,5 +1,6 @@
 /** A container: one I/O address space and the groups that use it. Source: linux/vfio.h. */
 
+import { VfioError } from '../errors/error.js';
 import { type CallFacts, check } from '../errors/system-error.js';
 import { type Fd, OpenFlag, type SystemCalls } from '../seam/system-calls.js';
 import { constants, Ioctl } from '../uapi/constants.js';
@@ -61,11 +62,21 @@ export class Container {
   /**
    * Chooses the IOMMU model, once a group is attached ([CTR-9] to [CTR-13]).
    * Throws `ERR_VFIO_API` for a model that this container cannot have; for lack of rights `ERR_VFIO_UNSAFE_INTERRUPTS` (type1,
-   * [T1-2]) or `ERR_VFIO_PERMISSION` (no-IOMMU, [NOI-10]).
+   * [T1-2]) or `ERR_VFIO_PERMISSION` (no-IOMMU, [NOI-10]); `ERR_VFIO_ARGUMENT` before a group is in, and a second time.
    */
   setIommu(type: number): void {
     const refused = type === constants.VFIO_NOIOMMU_IOMMU ? 'ERR_VFIO_PERMISSION' : 'ERR_VFIO_UNSAFE_INTERRUPTS';
-    this.call('VFIO_SET_IOMMU', type, { EPERM: refused, ENODEV: 'ERR_VFIO_API' });
+    this.call('VFIO_SET_IOMMU', type, {
+      codes: { EPERM: refused, ENODEV: 'ERR_VFIO_API', EINVAL: 'ERR_VFIO_ARGUMENT' },
+      means: {
+        EPERM:
+          type === constants.VFIO_NOIOMMU_IOMMU
+            ? 'no-IOMMU mode needs CAP_SYS_RAWIO'
+            : 'the IOMMU does not isolate interrupts',
+        ENODEV: 'this container cannot have such an IOMMU model',
+        EINVAL: 'no group is in the container yet, or it has a model already',
+      },
+    });
   }
 
   /** Idempotent. The kernel keeps a container while groups are attached ([CTR-16]): close those first. */
@@ -80,12 +91,13 @@ export class Container {
     this.close();
   }
 
-  private call(request: keyof typeof Ioctl, argument = 0, codes: NonNullable<CallFacts['codes']> = {}): number {
+  private call(request: keyof typeof Ioctl, argument = 0, facts: Pick<CallFacts, 'codes' | 'means'> = {}): number {
+    if (this.shut) throw new VfioError('ERR_VFIO_CLOSED', 'the container was closed.', { request });
     return check(this.system.ioctl(this.fd, Ioctl[request], argument), {
       syscall: 'ioctl',
       request,
       path: this.path,
-      codes,
+      ...facts,
     });
   }
 }

@@ -33,23 +33,33 @@ export class Type1 implements Mapper {
     let bytes = encode(struct);
     // Once to ask for the length of the chain, once to have it; once more if a device joined in between.
     for (let round = 0; round < 3; round++) {
-      this.call('VFIO_IOMMU_GET_INFO', bytes);
+      this.call('VFIO_IOMMU_GET_INFO', bytes, {
+        codes: { EINVAL: 'ERR_VFIO_ARGUMENT' },
+        means: { EINVAL: 'the container has no IOMMU model yet' },
+      });
       const { argsz } = decode(struct, bytes);
-      if (argsz <= bytes.length || argsz > longestReply) break;
+      if (argsz <= bytes.length) return decodeType1Info(bytes);
+      if (argsz > longestReply) break;
       bytes = encode(struct, {}, argsz);
     }
-    return decodeType1Info(bytes);
+    // Without the chain the ranges would be missing, and addresses be given out that devices cannot use.
+    throw new VfioError('ERR_VFIO_MALFORMED', 'the kernel’s description of the IOMMU does not come to an end.', {
+      syscall: 'ioctl',
+      request: 'VFIO_IOMMU_GET_INFO',
+      path: this.container.path,
+      details: { argsz: decode(struct, bytes).argsz, room: bytes.length },
+    });
   }
 
   /** Throws `ERR_VFIO_MAPPING`, `ERR_VFIO_NO_MEMORY` ([T1-16] to [T1-33]). */
   map(request: MapRequest): void {
-    const system = this.container.system;
+    const { system } = this.usable('VFIO_IOMMU_MAP_DMA');
     this.mapped(system.ioctl(this.container.fd, Ioctl.VFIO_IOMMU_MAP_DMA, mapBytes(request)), request);
   }
 
   /** As {@link map}, off the main thread: the kernel takes and clears every page, which takes long for large ones. */
   async mapAsync(request: MapRequest): Promise<void> {
-    const system = this.container.system;
+    const { system } = this.usable('VFIO_IOMMU_MAP_DMA');
     this.mapped(await system.ioctlAsync(this.container.fd, Ioctl.VFIO_IOMMU_MAP_DMA, mapBytes(request)), request);
   }
 
@@ -220,9 +230,13 @@ export class Type1 implements Mapper {
     });
   }
 
+  private usable(request: string): Container {
+    if (this.container.closed) throw new VfioError('ERR_VFIO_CLOSED', 'the container was closed.', { request });
+    return this.container;
+  }
+
   private call(request: keyof typeof Ioctl, argument: Uint8Array, facts: CallFacts = {}, places?: IoctlPlaces): number {
-    const { container } = this;
-    if (container.closed) throw new VfioError('ERR_VFIO_CLOSED', 'the container was closed.', { request });
+    const container = this.usable(request);
     const result = container.system.ioctl(container.fd, Ioctl[request], argument, places);
     return check(result, { syscall: 'ioctl', request, path: container.path, ...facts });
   }

@@ -325,6 +325,9 @@ export class KernelChannel implements DeviceChannel {
     if (done < length) {
       throw new VfioError('ERR_VFIO_SHORT_ACCESS', `${what} ended after ${done}.`, { syscall, details });
     }
+    if (done > length) {
+      throw new VfioError('ERR_VFIO_MALFORMED', `${what} claims to have moved ${done}.`, { syscall, details });
+    }
   }
 
   private checkIndex(index: number, count: number, what: string): void {

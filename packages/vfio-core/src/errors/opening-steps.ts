@@ -32,7 +32,7 @@ const openDevice: OpeningStep = {
     ['ENODEV', 'ERR_VFIO_NOT_BOUND', 'the device was unbound meanwhile'],
     ['EAGAIN', 'ERR_VFIO_BUSY', 'its lock is held: it is being reset'],
     ['EPERM', 'ERR_VFIO_PERMISSION', 'no-IOMMU mode without CAP_SYS_RAWIO'],
-    ['EINVAL', 'ERR_VFIO_SYSTEM', 'a container without a model, or a VF token that the device does not take'],
+    ['EINVAL', 'ERR_VFIO_ARGUMENT', 'a VF token that the device does not take; by hand: a container without a model'],
     ['EMFILE', 'ERR_VFIO_SYSTEM', 'the process has too many files open'],
   ],
 };
