@@ -156,7 +156,7 @@ export class FreeSpace {
       const to = Math.min(piece.end, after);
       this.drop(piece.area, from, to);
       this.add(piece.area, from, Math.min(start, to));
-      this.add(piece.area, Math.max(end, from), to);
+      this.add(piece.area, end, to);
     }
   }
 
@@ -177,7 +177,7 @@ export class FreeSpace {
       const from = Math.max(piece.start, before);
       const to = Math.min(piece.end, after);
       this.drop(piece.area, from, Math.min(start, to));
-      this.drop(piece.area, Math.max(end, from), to);
+      this.drop(piece.area, end, to);
       this.add(piece.area, from, to);
     }
     return true;
