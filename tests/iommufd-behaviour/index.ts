@@ -12,7 +12,7 @@ import {
   Hwpt,
   Ioas,
   Iommufd,
-  type IommufdSpace,
+  IommufdSpace,
   iommuHardware,
   isVfioError,
   KernelChannel,
@@ -261,6 +261,41 @@ export const iommufdBehaviour: readonly IommufdCase[] = [
       equal(second.unmap({ iova: 0x80000n, size: 2 * PAGE }), 0x2000n, 'bytes of the copy');
       end();
       own.unmap();
+    },
+  },
+  {
+    title: '[IFD-29] a buffer is copied into a sibling space: other devices reach it, and it is charged once',
+    run: async ({ backend, edu, lone }) => {
+      using first = IommufdSpace.open({ backend });
+      using second = first.sibling();
+      using one = await openDevice(lone, { space: first });
+      const teacher = await Edu.open(await openDevice(edu, { space: second }));
+      const buffer = first.allocate(3 * PAGE - 8);
+      const used = () => [first, second].map((space) => space.headroom().memlock.used);
+      const clone = second.copy(buffer, { below: 1n << 28n });
+      equal([used(), clone.length], [[3 * PAGE, 0], 3 * PAGE - 8], 'what is charged, and bytes');
+      buffer.bytes.set([1, 2, 3, 4]);
+      await inward(teacher, clone.address);
+      await outward(teacher, clone.address + BigInt(PAGE));
+      equal([...buffer.bytes.subarray(PAGE, PAGE + 4)], [1, 2, 3, 4], 'what edu wrote through the copy');
+      equal(
+        [second.lookup(clone.address + 5n)?.offset, first.lookup(clone.address)?.buffer === clone],
+        [5, false],
+        'look-up',
+      );
+      await refused(() => second.copy(clone, { at: clone.address }), 'ERR_VFIO_NO_IOVA', 'where it is');
+      const readable = first.allocate(PAGE, { direction: 'device-reads' });
+      await refused(() => second.copy(readable), 'ERR_VFIO_MAPPING EPERM IOMMU_IOAS_COPY', 'for writing');
+      second.copy(readable, { direction: 'device-reads' });
+      using stranger = IommufdSpace.open({ backend });
+      await refused(() => stranger.copy(buffer), 'ERR_VFIO_ARGUMENT', 'of another iommufd');
+      buffer.close();
+      equal([clone.closed, readable.closed, one.closed], [true, false, false], 'the copy goes before the buffer');
+      await refused(() => second.copy(buffer), 'ERR_VFIO_ARGUMENT', 'once it is closed');
+      const alone = second.copy(first.allocate(PAGE));
+      alone.close();
+      first.unmapAll();
+      teacher.close();
     },
   },
   {

@@ -9,10 +9,12 @@ import { DeviceFile } from '../iommufd/device-file.js';
 import { Ioas } from '../iommufd/ioas.js';
 import { Iommufd } from '../iommufd/iommufd.js';
 import type { Fd, SystemCalls } from '../seam/system-calls.js';
+import type { Backing } from './backing.js';
 import type { DirtySource } from './dirty-tracker.js';
-import type { AddressRange, Way } from './dma.js';
+import type { AddressRange, DmaBuffer, MapOptions, Way } from './dma.js';
 import { HwptTracking } from './hwpt-tracking.js';
 import { IovaSpace } from './iova-space.js';
+import type { MapRequest } from './mapper.js';
 import type { MemberRequest, OpenMember } from './member.js';
 
 const brand: unique symbol = Symbol.for('vfio-core.IommufdSpace') as never;
@@ -35,14 +37,22 @@ export interface IommufdSpaceOptions {
 export class IommufdSpace extends IovaSpace {
   readonly iommufd: Iommufd;
   readonly ioas: Ioas;
+  /** The spaces of the iommufd that are open. */
+  private readonly family: Set<IommufdSpace>;
   private readonly files = new Set<DeviceFile>();
   private tracking: HwptTracking | undefined;
 
-  private constructor(iommufd: Iommufd, ioas: Ioas, { way, closesItself }: IommufdSpaceOptions) {
+  private constructor(
+    iommufd: Iommufd,
+    ioas: Ioas,
+    { way, closesItself }: IommufdSpaceOptions,
+    family = new Set<IommufdSpace>(),
+  ) {
     const counts = iommufd.accounting === 'process' ? 'process' : 'own';
     super({ mapper: ioas, way, closesItself, counts });
     this.iommufd = iommufd;
     this.ioas = ioas;
+    this.family = family.add(this);
     Object.defineProperty(this, brand, { value: true });
   }
 
@@ -105,6 +115,46 @@ export class IommufdSpace extends IovaSpace {
     this.ioas.allow(ranges);
   }
 
+  /**
+   * Another space in the same iommufd, for other devices. Memory of one can be copied into the other, and members of one IOMMU group
+   * can be in either, if all are in the same. It closes when the program says so.
+   */
+  sibling(): IommufdSpace {
+    this.checkOpen();
+    const way = { name: 'iommufd', reason: 'it shares the iommufd of another space' } as const;
+    return new IommufdSpace(this.iommufd, Ioas.allocate(this.iommufd), { way, closesItself: false }, this.family);
+  }
+
+  /**
+   * Lets the devices of this space reach a buffer of a {@link sibling}, at an address of this space; its pages are not pinned, and not
+   * charged, again ([IFD-29]). Closes before that buffer does.
+   * Throws `ERR_VFIO_ARGUMENT` for a buffer that no space of the iommufd has, `ERR_VFIO_MAPPING` for writing to one that is for reading.
+   */
+  copy(buffer: DmaBuffer, options: MapOptions = {}): DmaBuffer {
+    this.checkOpen();
+    for (const space of this.family) {
+      const mapping = space.mappingOf(buffer);
+      if (mapping === undefined) continue;
+      const size = mapping.end - mapping.start;
+      const backing: Backing = {
+        bytes: buffer.bytes,
+        address: 0n,
+        size,
+        file: undefined,
+        locks: false,
+        mayBeLent: false,
+        beforeItGoes: (step) => space.beforeItGoes(buffer, step),
+        release: () => {},
+      };
+      const put = ({ iova, read, write }: MapRequest) =>
+        void this.ioas.copy({ from: space.ioas, source: BigInt(mapping.start), size, iova, read, write });
+      return this.place(backing, options, put, buffer.length);
+    }
+    throw new VfioError('ERR_VFIO_ARGUMENT', 'no space of this iommufd has that buffer.', {
+      remedy: 'Pass an open buffer of a space that sibling() made, or of the one that made it.',
+    });
+  }
+
   protected get deviceCount(): number {
     return this.files.size;
   }
@@ -123,7 +173,8 @@ export class IommufdSpace extends IovaSpace {
     } catch {
       // Somebody else's device is attached to it, by way of a descriptor that was passed on: it ends with the iommufd.
     }
-    this.iommufd.close();
+    this.family.delete(this);
+    if (this.family.size === 0) this.iommufd.close();
   }
 
   private leave(file: DeviceFile): void {

@@ -23,7 +23,7 @@ import type {
   Way,
 } from './dma.js';
 import { LockedMemory } from './locked-memory.js';
-import type { Mapper } from './mapper.js';
+import type { Mapper, MapRequest } from './mapper.js';
 import { explainMapping, tooManyMappings } from './mapping-errors.js';
 import type { MemberRequest, OpenMember } from './member.js';
 
@@ -57,6 +57,8 @@ export abstract class IovaSpace implements DmaSpace {
   private readonly closesItself: boolean;
   private readonly locked: LockedMemory;
   private readonly index = new BufferIndex();
+  /** What must be done before a buffer goes, where there is something. */
+  private readonly dependents = new WeakMap<DmaBuffer, Set<() => void>>();
   /** By the size of their pages: 0 for ordinary ones. */
   private readonly arenas = new Map<number, DmaArena>();
   private readonly addresses: AddressPlan;
@@ -101,7 +103,7 @@ export abstract class IovaSpace implements DmaSpace {
 
   allocate(bytes: number, options: AllocateOptions = {}): DmaBuffer {
     const { backing, plan } = this.prepare(bytes, options);
-    this.mapOrUndo(plan, backing);
+    this.mapOrUndo(plan, backing, (request) => this.mapper.map(request));
     return this.own(backing, plan, bytes);
   }
 
@@ -126,17 +128,7 @@ export abstract class IovaSpace implements DmaSpace {
 
   map(source: MapSource, options: MapOptions = {}): DmaBuffer {
     this.checkOpen();
-    const backing = backingOf(this.system, source, this.pageSize);
-    let plan: Plan;
-    try {
-      plan = this.plan(backing.size, options, backing.locks);
-    } catch (thrown) {
-      backing.release();
-      throw thrown;
-    }
-    if (backing.mayBeLent && !plan.write) makeOwn(backing.bytes, this.system.pageSize);
-    this.mapOrUndo(plan, backing);
-    return this.own(backing, plan, backing.size);
+    return this.place(backingOf(this.system, source, this.pageSize), options, (request) => this.mapper.map(request));
   }
 
   lookup(address: DmaAddress): Place | undefined {
@@ -210,6 +202,41 @@ export abstract class IovaSpace implements DmaSpace {
     this.close();
   }
 
+  /**
+   * Maps memory that is there, in the way of `put`. If that fails the memory is released.
+   * @param length bytes that count, where the last page is not filled
+   */
+  protected place(
+    backing: Backing,
+    options: MapOptions,
+    put: (request: MapRequest) => void,
+    length: number = backing.size,
+  ): DmaBuffer {
+    let plan: Plan;
+    try {
+      plan = this.plan(backing.size, options, backing.locks);
+    } catch (thrown) {
+      backing.release();
+      throw thrown;
+    }
+    if (backing.mayBeLent && !plan.write) makeOwn(backing.bytes, this.system.pageSize);
+    this.mapOrUndo(plan, backing, put);
+    return this.own(backing, plan, length);
+  }
+
+  /** What a buffer of this space is mapped as; undefined for one of another space. The end is exclusive. */
+  protected mappingOf(buffer: DmaBuffer): { readonly start: number; readonly end: number } | undefined {
+    if (buffer.closed || this.lookup(buffer.address)?.buffer !== buffer) return undefined;
+    return this.index.mappingAt(buffer.address);
+  }
+
+  /** Runs `step` before a buffer's memory goes, or somebody else gets it. @returns a function that takes it out again */
+  protected beforeItGoes(buffer: DmaBuffer, step: () => void): () => void {
+    const steps = this.dependents.get(buffer) ?? new Set();
+    this.dependents.set(buffer, steps.add(step));
+    return () => steps.delete(step);
+  }
+
   /** A device joined: what the whole space can use may be less now, and is there at all after the first. */
   protected attached(): void {
     this.readInfo();
@@ -275,9 +302,9 @@ export abstract class IovaSpace implements DmaSpace {
     return { iova, size, read: direction !== 'device-writes', write: direction !== 'device-reads' };
   }
 
-  private mapOrUndo(plan: Plan, backing: Backing): void {
+  private mapOrUndo(plan: Plan, backing: Backing, put: (request: MapRequest) => void): void {
     try {
-      this.mapper.map({ ...plan, address: backing.address });
+      put({ ...plan, address: backing.address });
     } catch (thrown) {
       this.discard(backing, plan);
       // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
@@ -303,6 +330,7 @@ export abstract class IovaSpace implements DmaSpace {
       ticket: file === undefined ? undefined : { ...file, mapped: plan.size, length, address },
       release: () => {
         forget?.();
+        for (const step of this.dependents.get(buffer) ?? []) step();
         this.index.delete(buffer, address);
         // Out of the device's reach first. If the kernel refuses that, the memory is leaked on purpose: a device that can still
         // write to it must not write into somebody else's.
