@@ -113,6 +113,16 @@ describe('vfio doctor', () => {
     ],
     ['parameter-nointxmask', {}, { status: 'ok', found: 'N' }],
     [
+      'parameter-dma_entry_limit',
+      { modules: { vfio_iommu_type1: { dma_entry_limit: 16 } } },
+      { status: 'info', found: '16 mappings in a container' },
+    ],
+    [
+      'parameter-disable_denylist',
+      { modules: { vfio_pci: { disable_denylist: true } } },
+      { status: 'warning', cure: expect.stringContaining('disable_denylist=0') },
+    ],
+    [
       'module-type1',
       { modules: { vfio_iommu_type1: 'not loaded' } },
       { status: 'warning', cure: 'modprobe vfio_iommu_type1' },
@@ -131,6 +141,12 @@ describe('vfio doctor', () => {
     expect(checks.filter(({ status }) => status === 'failed')).toEqual([]);
     expect(ok).toBe(true);
     expect(checks.filter(({ status }) => status === 'warning').map(({ id }) => id)).toContain('iommu');
+  });
+
+  it('a kernel with device files alone runs drivers too', () => {
+    const { ok, checks } = diagnose(machine({ kernel: '6.12', build: { VFIO_GROUP: false } }), address);
+    expect(checks.filter(({ status }) => status === 'failed')).toEqual([]);
+    expect(ok).toBe(true);
   });
 
   it('names the node that a user may not open, and the command that gives it to them', () => {

@@ -92,12 +92,42 @@ const parameters = [
     onYes: 'Y: devices without an IOMMU group can be bound; they reach all memory',
     cure: 'echo N > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode',
   },
+  {
+    module: 'vfio_iommu_type1',
+    name: 'disable_hugepages',
+    onYes: 'Y: memory is pinned and mapped page by page, which is slow',
+    cure: 'echo N > /sys/module/vfio_iommu_type1/parameters/disable_hugepages',
+  },
+  {
+    module: 'vfio_pci',
+    name: 'disable_denylist',
+    onYes: 'Y: devices that are known to be unsafe are taken too',
+    cure: 'modprobe -r vfio-pci && modprobe vfio-pci disable_denylist=0',
+  },
+  {
+    module: 'vfio_pci',
+    name: 'enable_sriov',
+    onYes: 'Y: virtual functions can be made of bound devices',
+    cure: undefined,
+  },
+  {
+    module: 'vfio_pci',
+    name: 'disable_vga',
+    onYes: 'Y: display controllers give up the legacy addresses',
+    cure: undefined,
+  },
   { module: 'vfio_pci', name: 'disable_idle_d3', onYes: 'Y: unused devices stay awake', cure: undefined },
   { module: 'vfio_pci', name: 'nointxmask', onYes: 'Y: INTx needs an exclusive interrupt line', cure: undefined },
 ] as const;
 
 export function checkParameters({ system }: Surroundings): Check[] {
-  return parameters.flatMap(({ module, name, onYes, cure }): Check[] => {
+  const limit = readText(system, '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit');
+  const title = 'Parameter vfio_iommu_type1.dma_entry_limit';
+  const entries: Check[] =
+    limit === undefined
+      ? []
+      : [{ id: 'parameter-dma_entry_limit', title, status: 'info', found: `${limit} mappings in a container` }];
+  const switches = parameters.flatMap(({ module, name, onYes, cure }): Check[] => {
     const value = readText(system, `/sys/module/${module}/parameters/${name}`);
     if (value === undefined) return [];
     const base = { id: `parameter-${name}`, title: `Parameter ${module}.${name}` };
@@ -108,4 +138,5 @@ export function checkParameters({ system }: Surroundings): Check[] {
         : { ...base, status: 'warning', found: onYes, cure },
     ];
   });
+  return [...switches, ...entries];
 }

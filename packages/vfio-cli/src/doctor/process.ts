@@ -1,7 +1,7 @@
 /** Checks of this process: rights and limits. */
 
 import { Errno, errnoName, OpenFlag } from 'vfio-core';
-import { Capability, type Check, hasCapability, readText, type Surroundings } from './check.js';
+import { Capability, type Check, exists, hasCapability, readText, type Surroundings } from './check.js';
 
 export function checkContainerAccess({ system }: Surroundings): Check {
   const path = '/dev/vfio/vfio';
@@ -13,6 +13,9 @@ export function checkContainerAccess({ system }: Surroundings): Check {
   }
   if (fd === -Errno.EACCES || fd === -Errno.EPERM)
     return { ...base, status: 'failed', found: 'permission denied', cure: `chmod 0666 ${path}` };
+  // A kernel without containers has an iommufd instead.
+  if (fd === -Errno.ENOENT && exists(system, '/dev/iommu'))
+    return { ...base, status: 'info', found: 'there is none: devices are opened by their own files' };
   return { ...base, status: 'failed', found: errnoName(-fd), cure: 'modprobe vfio-pci' };
 }
 

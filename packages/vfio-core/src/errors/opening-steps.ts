@@ -31,6 +31,7 @@ const openDevice: OpeningStep = {
   answers: [
     ['ENODEV', 'ERR_VFIO_NOT_BOUND', 'the device was unbound meanwhile'],
     ['EAGAIN', 'ERR_VFIO_BUSY', 'its lock is held: it is being reset'],
+    ['EACCES', 'ERR_VFIO_PERMISSION', 'a virtual function without the VF token of its physical one'],
     ['EPERM', 'ERR_VFIO_PERMISSION', 'no-IOMMU mode without CAP_SYS_RAWIO'],
     ['EINVAL', 'ERR_VFIO_ARGUMENT', 'a VF token that the device does not take; by hand: a container without a model'],
     ['EMFILE', 'ERR_VFIO_SYSTEM', 'the process has too many files open'],
