@@ -31,7 +31,7 @@ export const meanRequest = 0.5 * 10 * KiB + 0.3 * 130 * KiB + 0.1 * 2050 * KiB +
 
 /**
  * Keeps `live` mappings: each step gives back one, chosen at random, and takes another. The quarters count from where each mapping was
- * replaced several times.
+ * replaced forty times: the order of the beginning takes that long to wear off.
  */
 export function churn(seed: number, steps: number, live: number, ranges: readonly AddressRange[]): Quarter[] {
   const random = new Random(seed);
@@ -53,7 +53,7 @@ export function churn(seed: number, steps: number, live: number, ranges: readonl
       else if (++refused % 1000 === 0) throw new Error(`seed ${seed}: no room for ${size} bytes`);
     }
   };
-  for (let count = 0; count < 6 * live; count++) step();
+  for (let count = 0; count < 40 * live; count++) step();
   return [1, 2, 3, 4].map(() => {
     const sums = { holes: 0, largestFree: 0, freeBytes: 0 };
     const every = Math.max(1, Math.floor(steps / 4 / 1000));
