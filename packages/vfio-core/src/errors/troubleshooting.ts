@@ -26,7 +26,7 @@ export const troubleshooting: Readonly<Record<ErrorCode, Trouble>> = {
       'The program runs where there is no VFIO: not on Linux, or in a browser.',
       'The native part of vfio-core is missing or does not fit this machine: installed for another system, or with scripts and optional parts left out.',
     ],
-    check: [['node -p "process.platform + \'-\' + process.arch"', 'the machine; the Linux backend is for linux-x64']],
+    check: [['uname -sm', 'the machine; the Linux backend is for Linux on x86_64']],
     cure: [
       'On another system pass the simulation: `openDevice(address, { backend: simulation({ ... }) })`.',
       'npm rebuild vfio-core',
