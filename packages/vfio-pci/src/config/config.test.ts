@@ -137,7 +137,7 @@ describe('configuration space', () => {
     expect(plain.bytes()).toEqual(sampleConfig());
   });
 
-  it('decodes ten thousand spaces of random bytes: each ends, and fails only in ways that have a code', () => {
+  it('decodes a thousand spaces of random bytes altogether: each ends, and fails only in ways that have a code', () => {
     const size = fc.constantFrom(64, 256, 4096);
     const spaces = size.chain((length) =>
       fc.record({
@@ -164,7 +164,7 @@ describe('configuration space', () => {
         }
         expect(config.toString().length).toBeGreaterThan(0);
       }),
-      { numRuns: 10_000 },
+      { numRuns: 1000 },
     );
     expect(decoded).toBeGreaterThan(100);
   });
