@@ -39,7 +39,7 @@ export class PairList {
 
   /** Places the cursor on the last pair; past the end where there is none. */
   seekLast(): void {
-    this.block = Math.max(this.blocks.length - 1, 0);
+    this.block = this.total === 0 ? this.blocks.length : this.blocks.length - 1;
     this.index = Math.max((this.counts[this.block] ?? 0) - 1, 0);
   }
 
@@ -166,7 +166,8 @@ export class PairList {
       this.counts[low] = lowCount + fromCount;
       this.blocks.splice(low + 1, 1);
       this.counts.splice(low + 1, 1);
-    } else if (count === 0) {
+    } else if (count === 0 && this.blocks.length > 1) {
+      // The only block stays: a list of one pair would make and drop it each time.
       this.blocks.splice(block, 1);
       this.counts.splice(block, 1);
     }
