@@ -76,6 +76,7 @@ function withClasses(batch: number): () => void {
     ...{ system, window, tailDoorbell: TAIL, headDoorbell: HEAD, submission, completion },
     lists: memory(DEPTH * 256, 0x30_0000),
     namespaces: [disk],
+    alive: () => {},
     release: async () => {},
   });
   const buffers = Array.from({ length: batch }, (_, slot) => memory(4096, 0x100_0000 + slot * 4096));

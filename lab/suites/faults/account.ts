@@ -70,21 +70,22 @@ export class Account {
   constructor(private readonly name: string) {}
 
   /** Runs `round` so often; nothing of it may be left after any of them. */
-  async run(times: number, round: (number: number) => Promise<Round>): Promise<void> {
+  async run(times: number, round: (number: number) => Promise<Round | readonly Round[]>): Promise<void> {
     const before = held();
     const faultsBefore = iommuFaults();
     try {
-      for (let i = 1; i <= times; i++) {
-        const { inFlight, changedMeanwhile, changedAfter } = await round(i);
-        this.times++;
-        if (inFlight) this.inFlight++;
-        if (changedMeanwhile) this.changedMeanwhile++;
-        if (changedAfter) this.changedAfterStop++;
+      for (let i = 1; this.times < times; i++) {
+        for (const { inFlight, changedMeanwhile, changedAfter } of [await round(i)].flat()) {
+          this.times++;
+          if (inFlight) this.inFlight++;
+          if (changedMeanwhile) this.changedMeanwhile++;
+          if (changedAfter) this.changedAfterStop++;
+        }
         const after = held();
         for (const key of Object.keys(this.most) as (keyof Held)[]) {
           this.most[key] = Math.max(this.most[key], after[key] - before[key]);
         }
-        if (i % 10 === 0) note(`${this.name}: ${i} of ${times}`);
+        if (i % 5 === 0) note(`${this.name}: ${this.times} of ${times}`);
       }
       this.iommuFaults = iommuFaults() - faultsBefore;
     } finally {

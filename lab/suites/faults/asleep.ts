@@ -34,7 +34,7 @@ function codeOfPolling(reader: Reader): string {
 export async function decodingOff(name: string, address: string, times: number): Promise<void> {
   const { target, memory } = Target.make();
   await new Account(name).run(times, async (): Promise<Round> => {
-    const reader = await Reader.open(address, memory);
+    using reader = await Reader.open(address, memory);
     const { device, nvme, queue } = reader;
     const part = device.bar(0).window(0, 0x1000, { access: 'mapped' });
     const maps = mapsOfDevices();
@@ -70,7 +70,7 @@ export async function decodingOff(name: string, address: string, times: number):
 export async function asleepInD3(name: string, address: string, times: number): Promise<void> {
   const { target, memory } = Target.make();
   await new Account(name).run(times, async (): Promise<Round> => {
-    const reader = await Reader.open(address, memory);
+    using reader = await Reader.open(address, memory);
     const { device, nvme } = reader;
     const capability = device.config.capability('PM');
     check(capability !== undefined, 'the disk has no power management capability');

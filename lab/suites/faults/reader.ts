@@ -5,7 +5,7 @@ import { PciDevice } from 'vfio-pci';
 import { slotBytes, slots, targetBytes } from './target.js';
 
 /** Pieces of the disk that hold their own number; a prime, so that a slot meets another number each time. */
-const pieces = 251;
+const pieces = 61;
 
 /** Writes the numbers. */
 export async function numberDisk(address: string): Promise<void> {
@@ -19,7 +19,7 @@ export async function numberDisk(address: string): Promise<void> {
   await disk.write(0n, buffer);
 }
 
-export class Reader {
+export class Reader implements Disposable {
   submitted = 0;
   /** Statuses other than success. */
   readonly failures: number[] = [];
@@ -60,6 +60,10 @@ export class Reader {
       for (let i = 0; i < 64 && !stopped(); i++) this.poll();
       await new Promise((done) => setImmediate(done));
     }
+  }
+
+  [Symbol.dispose](): void {
+    this.nvme.close();
   }
 
   private readonly done = (slot: number, status: number): void => {

@@ -46,44 +46,53 @@ export async function plug(address: string, device: string): Promise<void> {
   await until(`${address} is there`, () => existsSync(`${devicePath(address)}/driver_override`), 40);
 }
 
+/** A device that is taken away, and how. */
+export interface Card {
+  readonly address: string;
+  readonly take: Taking;
+  /** Makes it ready for the next round. */
+  readonly again: () => Promise<void>;
+}
+
 /**
- * A driver that reads all the time hears the kernel's request, and lets go at once, with reads in flight.
- * @param again makes the device ready for the next round
+ * A driver that reads all the time hears the kernel's request, and lets go at once, with reads in flight. Several cards at once,
+ * where the taking takes long.
  */
-export async function letGo(
-  name: string,
-  address: string,
-  times: number,
-  take: Taking,
-  again: () => Promise<void>,
-): Promise<void> {
-  const { target, memory } = Target.make();
-  await new Account(name).run(times, async (): Promise<Round> => {
-    const reader = await Reader.open(address, memory);
-    const asked = interrupts(reader.device)
-      .requests()
-      .once({ signal: AbortSignal.timeout(40_000) });
-    reader.start();
-    let stop = false;
-    const reading = reader.run(() => stop);
-    check(await target.changesMeanwhile(target.snapshot()), 'the disk writes nothing');
-    const taken = take(address);
-    await asked;
-    // Nobody has closed anything, so the kernel waits, and the device goes on.
-    const changed = await target.changesMeanwhile(target.snapshot());
-    stop = true;
-    const { inFlight } = reader.queue;
-    await reading;
-    reader.nvme.close();
-    const after = target.snapshot();
-    await taken;
-    await pause(quiet);
-    same(reader.failures, [], 'statuses');
-    await again();
-    const changedAfter = target.differsFrom(after);
-    await again();
-    return { inFlight: changed && inFlight > 0, changedMeanwhile: changed, changedAfter };
-  });
+export async function letGo(name: string, cards: readonly Card[], times: number): Promise<void> {
+  const all = cards.map((card) => ({ ...card, ...Target.make() }));
+  await new Account(name).run(times, () => Promise.all(all.map((one) => takeOne(one))));
+}
+
+async function takeOne({
+  address,
+  take,
+  again,
+  target,
+  memory,
+}: Card & ReturnType<typeof Target.make>): Promise<Round> {
+  using reader = await Reader.open(address, memory);
+  const asked = interrupts(reader.device)
+    .requests()
+    .once({ signal: AbortSignal.timeout(60_000) });
+  reader.start();
+  let stop = false;
+  const reading = reader.run(() => stop);
+  check(await target.changesMeanwhile(target.snapshot()), 'the disk writes nothing');
+  const taken = take(address);
+  await asked;
+  // Nobody has closed anything, so the kernel waits, and the device goes on.
+  const changed = await target.changesMeanwhile(target.snapshot());
+  stop = true;
+  await reading;
+  const { inFlight } = reader.queue;
+  reader.nvme.close();
+  const after = target.snapshot();
+  await taken;
+  await pause(quiet);
+  same(reader.failures, [], 'statuses');
+  const changedAfter = target.differsFrom(after);
+  await again();
+  return { inFlight: changed && inFlight > 0, changedMeanwhile: changed, changedAfter };
 }
 
 /** The slot's registers in the configuration space of its port. Source: PCI Express Base 5.0, 7.5.3.10 and 7.5.3.11. */
@@ -126,7 +135,7 @@ export async function pulledOut(
 ): Promise<void> {
   const { target, memory } = Target.make();
   await new Account(name).run(times, async (): Promise<Round> => {
-    const reader = await Reader.open(address, memory);
+    using reader = await Reader.open(address, memory);
     reader.start();
     const ending = reader
       .run(() => false)

@@ -18,8 +18,8 @@ export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
 /** What stood in the target at one moment. */
 export type Snapshot = readonly number[];
 
-/** ms between the change that was seen and the call that ends the writing. */
-const atThatMoment = 5;
+/** ms between the change that was seen and the call that ends the writing. A busy host can hold a guest up between the two. */
+const atThatMoment = 100;
 /** ms in which nothing may change any more. */
 const quiet = 20;
 
@@ -88,9 +88,9 @@ export class Target {
     const started = this.snapshot();
     if (!this.changesFrom(started)) return { inFlight: false, changedMeanwhile: false, changedAfter: false };
     const seen = performance.now();
-    const before = this.snapshot();
     const ending = end();
     const late = performance.now() - seen;
+    const before = this.snapshot();
     await ending;
     const after = this.snapshot();
     const changedMeanwhile = after.some((word, i) => word !== before[i]);

@@ -102,7 +102,8 @@ export class Edu implements AsyncDisposable, Disposable {
   }
 
   /**
-   * n!, computed by the device. Throws `ERR_VFIO_TIMEOUT`.
+   * n!, computed by the device. Throws `ERR_VFIO_TIMEOUT`, or why the device does not answer, as all calls here do:
+   * `ERR_VFIO_DEVICE_GONE`, `ERR_VFIO_DEVICE_ASLEEP`.
    * @param n 0 to 12; 13! does not fit into 32 bits
    */
   async factorial(n: number): Promise<number> {
@@ -114,7 +115,7 @@ export class Edu implements AsyncDisposable, Disposable {
     FACTORIAL.write(n);
     if (this.irqs === undefined) await this.until('compute', () => STATUS.BUSY.read() === 0);
     else await this.interrupt(FACTORIAL_DONE);
-    return FACTORIAL.read();
+    return this.answered(FACTORIAL.read());
   }
 
   /**
@@ -190,7 +191,7 @@ export class Edu implements AsyncDisposable, Disposable {
     const irq = this.irqs?.[0];
     if (irq === undefined) {
       await this.until('interrupt', () => (IRQ_STATUS.read() & wanted) !== 0);
-      const status = IRQ_STATUS.read();
+      const status = this.answered(IRQ_STATUS.read());
       IRQ_ACK.write(status);
       return status;
     }
@@ -202,7 +203,7 @@ export class Edu implements AsyncDisposable, Disposable {
         if (signal.aborted) throw this.late('interrupt');
         throw error;
       }
-      const status = IRQ_STATUS.read();
+      const status = this.answered(IRQ_STATUS.read());
       IRQ_ACK.write(status); // lowers the line, so that unmasking it does not interrupt again
       if (irq.automasked) irq.unmask();
       if ((status & wanted) !== 0) return status;
@@ -216,7 +217,15 @@ export class Edu implements AsyncDisposable, Disposable {
     }
   }
 
+  /** All-ones is what an empty bus answers, and 0 no factorial and no reason for an interrupt: then asks whether the device is there. */
+  private answered(value: number): number {
+    if (value === 0xffffffff || value === 0) this.device.checkAlive();
+    return value;
+  }
+
+  /** A device that does not answer is not late: throws that instead. */
   private late(what: string): VfioError {
+    this.device.checkAlive();
     return new VfioError('ERR_VFIO_TIMEOUT', `edu did not ${what} within ${this.timeout} ms.`, {
       details: { timeout: this.timeout },
     });

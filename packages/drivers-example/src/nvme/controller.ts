@@ -67,11 +67,12 @@ export class Nvme implements AsyncDisposable, Disposable {
     this.readOnly = options.readOnly ?? false;
     this.choice = options.interrupts ?? 'auto';
     const { system } = device.channel;
+    const checkAlive = () => device.checkAlive();
     const bar = device.bar(0);
     // The widest stride that the doorbells can have decides what to map; most controllers have them 4 bytes apart.
-    const probe = new ControllerHardware(bar.window(0, DOORBELLS), system);
+    const probe = new ControllerHardware(bar.window(0, DOORBELLS), system, checkAlive);
     const end = Math.min(bar.size, tailDoorbell(QUEUES + 1, probe.limits.doorbellStride));
-    this.hardware = new ControllerHardware(bar.window(0, end), system);
+    this.hardware = new ControllerHardware(bar.window(0, end), system, checkAlive);
     probe.window.close();
     this.queues = new ControllerQueues({
       device,

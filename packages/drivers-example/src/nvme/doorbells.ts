@@ -46,4 +46,11 @@ export class Doorbells {
     this.turn?.leave();
     return true;
   }
+
+  /** As {@link ring}, whatever was told already: for registers that may have lost it. */
+  ringAgain(tail: number, head: number): boolean {
+    this.tail = -1;
+    this.head = -1;
+    return this.ring(tail, head);
+  }
 }

@@ -32,6 +32,8 @@ export class ControllerHardware {
   constructor(
     readonly window: RegisterWindow,
     private readonly system: SystemCalls,
+    /** Throws why the device does not answer, as `PciDevice.checkAlive` does. */
+    private readonly checkAlive: () => void,
   ) {
     this.registers = bindRegisters(window, NVME);
     this.alive();
@@ -83,7 +85,7 @@ export class ControllerHardware {
       IOSQES: ENTRY_SHIFT,
       IOCQES: COMPLETION_SHIFT,
     });
-    await this.wait('become ready', limits.readyTimeout, () => (checkStatus(this.window) & 1) === 1);
+    await this.wait('become ready', limits.readyTimeout, () => (checkStatus(this.window, this.checkAlive) & 1) === 1);
   }
 
   /**
@@ -94,7 +96,7 @@ export class ControllerHardware {
   async shutdown(microseconds: number): Promise<void> {
     this.registers.CC.SHN.write('NORMAL');
     await this.wait('shut down', microseconds > 0 ? Math.ceil(microseconds / 1000) : SHUTDOWN_TIMEOUT, () => {
-      checkStatus(this.window);
+      checkStatus(this.window, this.checkAlive);
       return this.registers.CSTS.SHST.text() === 'COMPLETE';
     });
   }
@@ -106,6 +108,8 @@ export class ControllerHardware {
 
   /** All-ones in CSTS is no status, it is an empty bus. */
   private alive(): void {
+    if (this.registers.CSTS.read() !== 0xffffffff) return;
+    this.checkAlive();
     const status = this.registers.CSTS.read();
     if (status !== 0xffffffff) return;
     throw new VfioError('ERR_VFIO_DEVICE_GONE', 'The controller answers all-ones: it left the bus.', {
@@ -119,6 +123,7 @@ export class ControllerHardware {
     while (!done()) {
       const waited = system.now() - start;
       if (waited > limit) {
+        this.checkAlive();
         throw new VfioError('ERR_NVME_NOT_READY', `The controller did not ${what} within ${limit} ms.`, {
           details: { limit, waited, CC: this.registers.CC.read(), CSTS: this.registers.CSTS.read() },
         });

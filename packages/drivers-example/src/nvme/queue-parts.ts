@@ -47,7 +47,9 @@ export interface QueueParts {
   /** Where both rings stand: 0, 0, 1 for a new queue. */
   readonly position?: { readonly tail: number; readonly head: number; readonly phase: number };
   /** Where the ticket of {@link QueuePair.share} takes the device from. */
-  readonly origin?: { readonly fd: number; readonly fileOffset: number };
+  readonly origin?: { readonly fd: number; readonly address: string };
+  /** Throws why the device does not answer: `ERR_VFIO_DEVICE_GONE`, `ERR_VFIO_DEVICE_ASLEEP`. Mends a window that was touched meanwhile. */
+  readonly alive: () => void;
   /** In a Worker: where it hears of its owner; see share.ts. */
   readonly shared?: SharedArrayBuffer;
   /** The queue's own interrupt, where it was made with one. */

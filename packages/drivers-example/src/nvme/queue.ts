@@ -177,7 +177,8 @@ export class QueuePair implements AsyncDisposable, Disposable {
    *
    * Once in 64 empty polls the queue looks at the clock and at the controller. Throws `ERR_NVME_TIMEOUT` (`details.slots`) for
    * commands that took too long: their buffers must be left alone until the controller was reset or closed, since it may
-   * still write to them. `ERR_VFIO_DEVICE_GONE`, `ERR_NVME_FATAL`, `ERR_VFIO_CLOSED` likewise.
+   * still write to them. `ERR_VFIO_DEVICE_GONE`, `ERR_NVME_FATAL`, `ERR_VFIO_CLOSED` likewise. `ERR_VFIO_DEVICE_ASLEEP` while
+   * memory decoding is off or the device sleeps: once it is awake, polling goes on where it was.
    *
    * @param max completions to take at most
    * @returns completions taken
@@ -222,6 +223,11 @@ export class QueuePair implements AsyncDisposable, Disposable {
     this.quiet = 0;
     if (this.stop !== undefined) throw stopped(this, this.stop);
     this.watch.look(this);
+  }
+
+  /** @internal Tells the controller again how far both rings got: the registers did not answer for a while. */
+  ringAgain(): void {
+    if (!this.doorbells.ringAgain(this.tail, this.head)) this.letGo();
   }
 
   /** Marks commands that took too long; they stay in flight for the controller. */

@@ -231,9 +231,10 @@ export class ControllerQueues {
     more: Pick<QueueParts, 'release'> & Partial<QueueParts>,
     giveBack = () => {},
   ): QueuePair {
-    const { hardware, timeout, readOnly } = this.options;
+    const { device, hardware, timeout, readOnly } = this.options;
     const { window } = hardware;
-    const queue = new QueuePair({ ...memory, window, timeout, readOnly, namespaces: this.namespaces, ...more });
+    const alive = () => device.checkAlive();
+    const queue = new QueuePair({ ...memory, window, alive, timeout, readOnly, namespaces: this.namespaces, ...more });
     this.owned.set(queue, { memory, giveBack });
     return queue;
   }
@@ -241,10 +242,10 @@ export class ControllerQueues {
   /** Where another thread maps the doorbells from; nothing where they cannot be mapped. */
   private origin(): Pick<QueueParts, 'origin'> {
     const { device, hardware } = this.options;
-    const { fileOffset, mappableAreas } = device.channel.region(0);
+    const { mappableAreas } = device.channel.region(0);
     const { length } = hardware.window;
     const mappable = mappableAreas.some(({ offset, size }) => offset === 0 && size >= length);
-    return mappable ? { origin: { fd: device.channel.fd, fileOffset } } : {};
+    return mappable ? { origin: { fd: device.channel.fd, address: device.address } } : {};
   }
 
   private awaited(queue: QueuePair, polled: boolean): AwaitedQueue {

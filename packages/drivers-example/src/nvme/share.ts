@@ -10,9 +10,9 @@ import {
   attachDma,
   type DmaTicket,
   defaultBackend,
-  Protection,
+  KernelChannel,
+  RegionIndex,
   type SystemCalls,
-  systemError,
   VfioError,
 } from 'vfio-core';
 import { Interrupt, type InterruptTicket } from 'vfio-irq';
@@ -28,9 +28,9 @@ export interface QueueTicket {
   readonly listBytes: number;
   readonly timeout: number;
   readonly readOnly: boolean;
-  /** The device's descriptor, where BAR 0 starts in it, and how much of it to map. */
+  /** The device's descriptor and name, and how much of BAR 0 to map. */
   readonly fd: number;
-  readonly fileOffset: number;
+  readonly address: string;
   readonly windowBytes: number;
   readonly tailDoorbell: number;
   readonly headDoorbell: number;
@@ -109,7 +109,7 @@ export function shareQueue(parts: QueueParts, position: QueueTicket['position'])
   return {
     ...{ id, depth, pageSize, maxTransfer, listBytes, timeout, readOnly, tailDoorbell, headDoorbell },
     fd: origin.fd,
-    fileOffset: origin.fileOffset,
+    address: origin.address,
     windowBytes: parts.window.length,
     submission: parts.submission.share(),
     completion: parts.completion.share(),
@@ -133,11 +133,9 @@ export function attachQueue(ticket: QueueTicket, options: { backend?: SystemCall
   };
   try {
     if (closeAsked(ticket.shared)) throw closedByOwner(ticket);
-    const { pageSize } = system;
-    const length = Math.ceil(ticket.windowBytes / pageSize) * pageSize;
-    const mapping = system.mapDevice(ticket.fd, ticket.fileOffset, length, Protection.read | Protection.write);
-    if (typeof mapping === 'number') throw systemError(mapping, { syscall: 'mmap' });
-    undo.push(() => mapping.unmap());
+    const channel = KernelChannel.attach(system, { fd: ticket.fd, address: ticket.address });
+    undo.push(() => channel.close());
+    const window = channel.window(RegionIndex.BAR0, 0, ticket.windowBytes, 'mapped');
     const memory = (part: DmaTicket) => {
       const buffer = attachDma(part, { backend: system });
       undo.push(() => buffer.close());
@@ -148,10 +146,11 @@ export function attachQueue(ticket: QueueTicket, options: { backend?: SystemCall
     const lists = memory(ticket.lists);
     const interrupt = ticket.interrupt && Interrupt.attach(ticket.interrupt, { backend: system });
     if (interrupt !== undefined) undo.push(() => interrupt.close());
-    const { fd: _fd, fileOffset: _offset, windowBytes: _bytes, interrupt: _ticket, ...rest } = ticket;
+    const { fd: _fd, address: _address, windowBytes: _bytes, interrupt: _ticket, ...rest } = ticket;
     return {
       ...rest,
-      ...{ system, window: mapping.window, submission, completion, lists },
+      ...{ system, window, submission, completion, lists },
+      alive: () => channel.checkAlive(),
       ...(interrupt === undefined ? {} : { interrupt }),
       release: async () => letGo(),
     };

@@ -15,11 +15,16 @@ const IN_FLIGHT = 1;
 /**
  * Reads CSTS and throws for what it says: `ERR_VFIO_DEVICE_GONE` for all-ones, `ERR_NVME_FATAL` for a controller that gave up.
  * Source: section 3.1.6. All-ones cannot be a status: bits 31:6 are reserved and 0.
+ * @param alive is asked about all-ones: throws the reason, or has mended the window; then it is read once more
  * @returns the status
  */
-export function checkStatus(window: RegisterWindow): number {
+export function checkStatus(window: RegisterWindow, alive: () => void): number {
   if (window.closed) throw new VfioError('ERR_VFIO_CLOSED', 'The controller was closed.');
-  const status = window.read32(CSTS_OFFSET);
+  let status = window.read32(CSTS_OFFSET);
+  if (status === ALL_ONES) {
+    alive();
+    status = window.read32(CSTS_OFFSET);
+  }
   if (status === ALL_ONES) {
     throw new VfioError('ERR_VFIO_DEVICE_GONE', 'The controller answers all-ones: it left the bus.', {
       details: { register: 'CSTS', value: status },
@@ -39,6 +44,8 @@ export class QueueWatch {
   readonly since: Float64Array;
   private readonly every: number;
   private looked = Number.NEGATIVE_INFINITY;
+  /** The registers did not answer once: doorbells may have been lost. */
+  private unanswered = false;
 
   constructor(
     private readonly parts: QueueParts,
@@ -55,10 +62,22 @@ export class QueueWatch {
     if (shared !== undefined && closeAsked(shared)) queue.letGo();
     if (queue.inFlight === 0 || now - this.looked < this.every) return;
     this.looked = now;
-    if ((checkStatus(window) & CstsBit.ready) === 0) {
+    const status = checkStatus(window, () => {
+      this.unanswered = true;
+      this.parts.alive();
+    });
+    if ((status & CstsBit.ready) === 0) {
+      // A device that left the bus need not read all-ones.
+      this.parts.alive();
       throw new VfioError('ERR_VFIO_CLOSED', 'The controller was disabled under its queues.', {
         details: { queue: queue.id },
       });
+    }
+    if (this.unanswered) {
+      this.unanswered = false;
+      queue.ringAgain();
+      // What waited for a controller that was not told of it waits from now on.
+      this.since.fill(-1);
     }
     const late: number[] = [];
     for (let slot = 0; slot < this.since.length; slot++) {
@@ -68,6 +87,7 @@ export class QueueWatch {
       else if (now - since > timeout) late.push(slot);
     }
     if (late.length === 0) return;
+    this.parts.alive();
     queue.markOverdue(late);
     throw new VfioError(
       'ERR_NVME_TIMEOUT',

@@ -68,6 +68,8 @@ export class ScriptedController {
   tick = 0;
   /** Called after each register write. */
   onWrite: () => void = () => {};
+  /** Asked when the controller does not answer. */
+  alive: () => void = () => {};
   readonly queue: QueuePair;
   readonly submission: Uint32Array;
   readonly lists: PlainBuffer;
@@ -114,6 +116,7 @@ export class ScriptedController {
         { id: 1, blockSize: 512, blocks: 1n << 40n, blockCount: 2 ** 40 },
         { id: 2, blockSize: 4096, blocks: 1000n, blockCount: 1000 },
       ],
+      alive: () => this.alive(),
       release: async () => void this.released++,
       ...(options.shared === undefined ? {} : { shared: options.shared }),
     };
