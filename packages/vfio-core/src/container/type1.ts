@@ -220,6 +220,8 @@ export class Type1 implements Mapper {
   }
 
   private mapped(result: number, { iova, size }: MapRequest): void {
+    // The words for a refusal cost as much as the call: only where there is one.
+    if (result >= 0) return;
     check(result, {
       what: `mapping ${size} bytes at device address 0x${iova.toString(16)}`,
       syscall: 'ioctl',
