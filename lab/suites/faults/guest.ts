@@ -38,13 +38,13 @@ if (run === 'ended') {
 }
 
 if (run === 'taken') {
+  test(`decoding off under mapped registers, ${many} times`, () => decodingOff('decodingOff', address, many), limit);
+  test('D3 under mapped registers', () => asleepInD3('d3', address, few), limit);
   test(
     `unbind by sysfs, ${many} times`,
     () => letGo('unbind', [{ address, take: unbinding, again: async () => void bind(address) }], many),
     limit,
   );
-  test(`decoding off under mapped registers, ${many} times`, () => decodingOff('decodingOff', address, many), limit);
-  test('D3 under mapped registers', () => asleepInD3('d3', address, few), limit);
   test(
     'pulled out without a word',
     () => pulledOut('surpriseRemoval', address, few, { port: '0000:00:10.0', device: again(1) }),

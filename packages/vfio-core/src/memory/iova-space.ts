@@ -354,7 +354,8 @@ export abstract class IovaSpace implements DmaSpace {
       if (this.lostIommu(thrown)) return;
       throw thrown;
     }
-    if (done === BigInt(size)) return;
+    // Nothing was there: as in lostIommu(), a moment before the kernel drops the IOMMU too (seen on 6.1).
+    if (done === BigInt(size) || done === 0n) return;
     throw new VfioError(
       'ERR_VFIO_MAPPING',
       `the kernel unmapped ${done} bytes instead of ${size}; the memory is kept.`,

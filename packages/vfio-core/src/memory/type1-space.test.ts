@@ -154,11 +154,22 @@ describe('allocate', () => {
 });
 
 describe('map', () => {
-  it('[CTR-15] closes in order where the kernel took device, group and IOMMU away while it closed', async () => {
+  it.each([
+    ['IOMMU', () => -Errno.EINVAL],
+    [
+      'mappings',
+      (argument: number | Uint8Array | undefined) => {
+        new DataView((argument as Uint8Array).buffer).setBigUint64(16, 0n, true);
+        return 0;
+      },
+    ],
+  ])('[CTR-15] closes in order where the kernel took device, group and %s away while it closed', async (_, answer) => {
     let taken = false;
-    const refuse = () => (taken ? -Errno.EINVAL : undefined);
     const { kernel, device, dma } = await opened({
-      ioctls: { VFIO_IOMMU_UNMAP_DMA: refuse, VFIO_IOMMU_GET_INFO: refuse },
+      ioctls: {
+        VFIO_IOMMU_UNMAP_DMA: (argument) => (taken ? answer(argument) : undefined),
+        VFIO_IOMMU_GET_INFO: () => (taken ? -Errno.EINVAL : undefined),
+      },
     });
     const [buffer] = [dma.allocate(4096), dma.allocate(4096)];
     device.onClose('memory', () => {
