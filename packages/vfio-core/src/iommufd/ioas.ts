@@ -117,7 +117,7 @@ export class Ioas extends IommufdObject implements Mapper {
 
   /** Throws `ERR_VFIO_MAPPING`, `ERR_VFIO_NO_MEMORY` ([IFD-24] to [IFD-27]). */
   map(request: MapRequest): void {
-    this.iommufd.call('IOMMU_IOAS_MAP', this.mapBytes(request), mapFacts(request));
+    this.iommufd.call('IOMMU_IOAS_MAP', this.mapBytes(request), () => mapFacts(request));
   }
 
   async mapAsync(request: MapRequest): Promise<void> {
@@ -127,7 +127,7 @@ export class Ioas extends IommufdObject implements Mapper {
   /** As {@link map}, where the kernel chooses. @returns the device address */
   mapAnywhere(request: Omit<MapRequest, 'iova'>): bigint {
     const bytes = this.mapBytes(request);
-    this.iommufd.call('IOMMU_IOAS_MAP', bytes, mapFacts(request));
+    this.iommufd.call('IOMMU_IOAS_MAP', bytes, () => mapFacts(request));
     return decode(iommufdStructs.iommu_ioas_map, bytes).iova;
   }
 

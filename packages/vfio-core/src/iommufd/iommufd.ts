@@ -155,9 +155,14 @@ export class Iommufd {
     this.call('IOMMU_OPTION', bytes, { details: { option, object, value }, ...facts });
   }
 
-  /** A command; what the kernel wrote is in `bytes`. Throws what the facts say of its errno, or what it means in general. */
-  call(request: IommufdIoctlName, bytes: Uint8Array, facts: IommufdCall = {}): void {
-    this.check(this.answer(request, bytes, facts.places), request, facts);
+  /**
+   * A command; what the kernel wrote is in `bytes`. Throws what the facts say of its errno, or what it means in general.
+   * @param facts as a function where they are worth making for a refusal only
+   */
+  call(request: IommufdIoctlName, bytes: Uint8Array, facts: IommufdCall | (() => IommufdCall) = {}): void {
+    const later = typeof facts === 'function';
+    const result = this.answer(request, bytes, later ? undefined : facts.places);
+    if (result < 0) this.check(result, request, later ? facts() : facts);
   }
 
   /** As {@link call}, off the main thread. */
