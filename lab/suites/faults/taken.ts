@@ -1,8 +1,7 @@
-/** The device is taken away under the driver: asked for (unbind, unplug by the monitor), or pulled out by surprise. */
+/** The kernel asks the driver for its device: unbind, unplug by the monitor. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
-import { isVfioError } from 'vfio-core';
+import { existsSync } from 'node:fs';
 import { interrupts } from 'vfio-irq';
 import { bind, findDevice } from 'vfio-pci';
 import { check, monitor, same } from '../guest.js';
@@ -93,65 +92,4 @@ async function takeOne({
   const changedAfter = target.differsFrom(after);
   await again();
   return { inFlight: changed && inFlight > 0, changedMeanwhile: changed, changedAfter };
-}
-
-/** The slot's registers in the configuration space of its port. Source: PCI Express Base 5.0, 7.5.3.10 and 7.5.3.11. */
-const SLOT_CONTROL = 0x18;
-const HOT_PLUG_INTERRUPT = 1 << 5;
-const INDICATOR_OFF = 3 << 8;
-const INDICATOR_ON = 1 << 8;
-const POWER_OFF = 1 << 10;
-
-/** Takes the power from a slot behind the kernel's back, which then finds an empty slot: what pulling a card out looks like. */
-function pullOut(port: string): void {
-  const file = openSync(`${devicePath(port)}/config`, 'r+');
-  const read = (at: number): number => {
-    const bytes = new Uint8Array(2);
-    readSync(file, bytes, 0, 2, at);
-    return (bytes[0] as number) + (bytes[1] as number) * 256;
-  };
-  try {
-    let at = read(0x34) & 0xff;
-    while ((read(at) & 0xff) !== 0x10) at = read(at) >> 8;
-    const change = (mask: number, value: number) => {
-      const word = (read(at + SLOT_CONTROL) & ~mask) | value;
-      writeSync(file, Uint8Array.of(word & 0xff, word >> 8), 0, 2, at + SLOT_CONTROL);
-    };
-    change(HOT_PLUG_INTERRUPT, 0);
-    change(INDICATOR_OFF | POWER_OFF, INDICATOR_OFF | POWER_OFF);
-    change(INDICATOR_OFF | POWER_OFF, INDICATOR_ON);
-    change(HOT_PLUG_INTERRUPT, HOT_PLUG_INTERRUPT);
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** A card is pulled out without a word: the driver's next look at it says that it is gone. */
-export async function pulledOut(
-  name: string,
-  address: string,
-  times: number,
-  { port, device }: { readonly port: string; readonly device: string },
-): Promise<void> {
-  const { target, memory } = Target.make();
-  await new Account(name).run(times, async (): Promise<Round> => {
-    using reader = await Reader.open(address, memory);
-    reader.start();
-    const ending = reader
-      .run(() => false)
-      .then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-    check(await target.changesMeanwhile(target.snapshot()), 'the disk writes nothing');
-    const stop = await target.stoppedBy(async () => pullOut(port));
-    const error = await ending;
-    check(isVfioError(error), `not an error of the SDK: ${String(error)}`);
-    same(error.code, 'ERR_VFIO_DEVICE_GONE', `code of "${error.message}"`);
-    reader.nvme.close();
-    await until(`${address} is gone`, () => !existsSync(devicePath(address)), 40);
-    await plug(address, device);
-    bind(address);
-    return stop;
-  });
 }

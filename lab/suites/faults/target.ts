@@ -73,8 +73,9 @@ export class Target {
   }
 
   /** Looks without a pause until a word changes. @returns whether one did, within `milliseconds` */
-  changesFrom(before: Snapshot, milliseconds = 2000): boolean {
+  changesFrom(before: Snapshot, milliseconds = 2000, meanwhile = () => {}): boolean {
     for (const end = performance.now() + milliseconds; performance.now() < end; ) {
+      meanwhile();
       if (this.differsFrom(before)) return true;
     }
     return false;
@@ -83,10 +84,12 @@ export class Target {
   /**
    * Waits for a change, does at once what ends the writing, and says how that went.
    * @param end resolves when the device was stopped
+   * @param meanwhile keeps the device busy, where this thread is who does that
    */
-  async stoppedBy(end: () => Promise<unknown>): Promise<Stop> {
+  async stoppedBy(end: () => Promise<unknown>, meanwhile?: () => void): Promise<Stop> {
     const started = this.snapshot();
-    if (!this.changesFrom(started)) return { inFlight: false, changedMeanwhile: false, changedAfter: false };
+    if (!this.changesFrom(started, 2000, meanwhile))
+      return { inFlight: false, changedMeanwhile: false, changedAfter: false };
     const seen = performance.now();
     const ending = end();
     const late = performance.now() - seen;
