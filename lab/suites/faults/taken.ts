@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { interrupts } from 'vfio-irq';
-import { bind, findDevice } from 'vfio-pci';
+import { findDevice } from 'vfio-pci';
 import { check, monitor, same } from '../guest.js';
 import { Account, pause, type Round, until } from './account.js';
 import { Reader } from './reader.js';
