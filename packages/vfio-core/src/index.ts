@@ -41,6 +41,7 @@ export { Iommufd, type IommufdCall } from './iommufd/iommufd.js';
 export { IommufdObject } from './iommufd/object.js';
 export { type ArenaPiece, DmaArena } from './memory/arena.js';
 export { attachDma } from './memory/attach.js';
+export type { Backing } from './memory/backing.js';
 export { type BufferParts, ContiguousBuffer } from './memory/buffer.js';
 export { addressIn } from './memory/buffer-index.js';
 export { DirtyPages, type DirtyRange } from './memory/dirty-pages.js';
@@ -65,7 +66,7 @@ export type {
 } from './memory/dma.js';
 export { isImmovable } from './memory/immovable.js';
 export { IommufdSpace, type IommufdSpaceOptions, isIommufdSpace } from './memory/iommufd-space.js';
-export { IovaAllocator, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
+export { IovaAllocator, type IovaObstacle, type IovaOptions, msiWindow } from './memory/iova-allocator.js';
 export { type IovaSpace, isIovaSpace } from './memory/iova-space.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';
 export type { Mapper, MapperInfo, MapRequest } from './memory/mapper.js';

@@ -47,7 +47,7 @@ export class DirtyPages implements Iterable<number> {
   /** One bit a page, the lowest of a byte first, from {@link iova} on. */
   readonly bitmap: Uint8Array;
 
-  /** @param bitmap {@link bitmapBytes} long or longer; bits behind the range do not count */
+  /** @param bitmap `bitmapBytes` long or longer; bits behind the range do not count */
   constructor({ iova, size, pageSize }: DirtyRange, bitmap: Uint8Array) {
     this.iova = iova;
     this.pageSize = pageSize;
