@@ -27,19 +27,27 @@ export const unbinding: Taking = async (address) => {
 export const unplugging =
   (device: string): Taking =>
   async (address) => {
-    const answer = await monitor(`device_del ${device}`);
+    const answer = await inTurn(`device_del ${device}`);
     same(answer, '', 'what the monitor says to device_del');
     await until(`${address} is gone`, () => !existsSync(devicePath(address)), 40);
   };
 
+/** The monitor listens to one at a time. */
+let turn: Promise<unknown> = Promise.resolve();
+function inTurn(command: string): Promise<string> {
+  const answer = turn.then(() => monitor(command));
+  turn = answer;
+  return answer;
+}
+
 /** Plugs it in again and waits for the kernel to have found it. */
 export async function plug(address: string, device: string): Promise<void> {
   let answer = '';
-  // QEMU may still be busy with taking the last one out.
-  for (let tries = 0; tries < 50; tries++) {
-    answer = await monitor(`device_add ${device}`);
+  // QEMU lets go of the one that was taken out, and of its drive, only some time after the kernel has.
+  for (let tries = 0; tries < 100; tries++) {
+    answer = await inTurn(`device_add ${device}`);
     if (answer === '') break;
-    await pause(100);
+    await pause(300);
   }
   same(answer, '', 'what the monitor says to device_add');
   await until(`${address} is there`, () => existsSync(`${devicePath(address)}/driver_override`), 40);
