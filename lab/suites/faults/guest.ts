@@ -9,9 +9,6 @@ const address = '0000:01:00.0';
 /** Rounds of what the product promises most, and of the rest. */
 const many = Number(process.env.FAULTS_MANY ?? 50);
 const few = Number(process.env.FAULTS_FEW ?? 10);
-/** What `device_add` is told; the drive is on the machine's command line. */
-const again = (number: number) =>
-  `nvme,id=card${number},drive=disk${number},serial=lab-disk${number},bus=port${number}`;
 /** In the run in which the port itself unplugs: it does so five seconds after it was asked, so all are asked at once. */
 const cards = run === 'unplugged' ? 10 : 1;
 const addressOf = (number: number) => `0000:${number.toString(16).padStart(2, '0')}:00.0`;
@@ -56,7 +53,7 @@ if (run === 'unplugged') {
         address: addressOf(number),
         take: unplugging(`card${number}`),
         again: async () => {
-          await plug(addressOf(number), again(number));
+          await plug(addressOf(number), number);
           bind(addressOf(number));
         },
       }));

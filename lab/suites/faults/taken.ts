@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { interrupts } from 'vfio-irq';
 import { findDevice } from 'vfio-pci';
-import { check, monitor, same } from '../guest.js';
+import { check, folder, monitor, same } from '../guest.js';
 import { Account, pause, type Round, until } from './account.js';
 import { Reader } from './reader.js';
 import { Target } from './target.js';
@@ -40,13 +40,27 @@ function inTurn(command: string): Promise<string> {
   return answer;
 }
 
-/** Plugs it in again and waits for the kernel to have found it. */
-export async function plug(address: string, device: string): Promise<void> {
+let drives = 0;
+
+/**
+ * Plugs a disk in again and waits for the kernel to have found it. QEMU lets go of the one that was taken out only some time after the
+ * kernel has, and now and then never of its drive: then the image gets another.
+ */
+export async function plug(address: string, number: number): Promise<void> {
+  let drive = `disk${number}`;
   let answer = '';
-  // QEMU lets go of the one that was taken out, and of its drive, only some time after the kernel has.
   for (let tries = 0; tries < 100; tries++) {
-    answer = await inTurn(`device_add ${device}`);
+    answer = await inTurn(`device_add nvme,id=card${number},drive=${drive},serial=lab-disk${number},bus=port${number}`);
     if (answer === '') break;
+    if (/already in use/.test(answer) && tries >= 3) {
+      drive = `again${++drives}`;
+      const image = `${folder}/disk${number}.img`;
+      same(
+        await inTurn(`drive_add 0 if=none,id=${drive},file=${image},format=raw,cache=unsafe,file.locking=off`),
+        'OK',
+        'what the monitor says to drive_add',
+      );
+    }
     await pause(300);
   }
   same(answer, '', 'what the monitor says to device_add');
