@@ -8,7 +8,7 @@ import { letGo, plug, unbinding, unplugging } from './taken.js';
 const address = '0000:01:00.0';
 /** Rounds of what the product promises most, and of the rest. */
 const many = Number(process.env.FAULTS_MANY ?? 50);
-const few = Number(process.env.FAULTS_FEW ?? 10);
+const few = Number(process.env.FAULTS_FEW ?? 5);
 /** In the run in which the port itself unplugs: it does so five seconds after it was asked, so all are asked at once. */
 const cards = run === 'unplugged' ? 10 : 1;
 const addressOf = (number: number) => `0000:${number.toString(16).padStart(2, '0')}:00.0`;
