@@ -80,6 +80,8 @@ function fileBacking(system: SystemCalls, { fd, offset = 0, length }: FileRange,
 }
 
 function deviceBacking({ device, region, offset = 0, length }: DeviceRange, pageSize: number): Backing {
+  // One that is closing may still answer, and tells nobody any more when it goes.
+  if (device.closed) throw new VfioError('ERR_VFIO_CLOSED', `${device.address} was closed.`);
   const size = length ?? device.channel.region(region).size - offset;
   checkRange(offset, size, pageSize);
   const mapping = device.channel.mapRange(region, offset, size);

@@ -385,7 +385,8 @@ export abstract class IovaSpace implements DmaSpace {
   /** One call where all go at once; where that is refused, each by itself, so that one that stays costs only its own memory. */
   private closeAll(): void {
     if (this.index.size === 0) return;
-    if (this.index.size > 1) {
+    // What is being mapped meanwhile is in no index yet, and must not go unseen.
+    if (this.index.size > 1 && this.mapsInFlight === 0) {
       try {
         this.mapper.unmapAll();
         this.emptied = true;

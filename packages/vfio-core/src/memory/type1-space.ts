@@ -40,6 +40,8 @@ export class Type1Space extends IovaSpace {
   readonly type1: Type1;
   private readonly members = new Map<string, Member>();
   private iommuSet = false;
+  /** Another process opened the container and chose its IOMMU. */
+  private adopted = false;
 
   private constructor(container: Container, { way, closesItself }: Type1SpaceOptions) {
     const type1 = new Type1(container);
@@ -169,8 +171,8 @@ export class Type1Space extends IovaSpace {
   private attach(group: Group, wanted: IommuGroup | undefined): void {
     const { viable, containerSet, flags } = group.status();
     if (!viable) throw unusable(wanted, group.path, { request: 'VFIO_GROUP_GET_STATUS', answer: `flags ${flags}` });
-    // Whoever opened it may have put it into its container as well; the kernel says if that is another one than ours.
-    if (!containerSet || !this.iommuSet) this.setContainer(group, wanted);
+    // Whoever opened our container may have put it in already. Else the kernel is asked, and says if it is in another one than ours.
+    if (!containerSet || !this.adopted) this.setContainer(group, wanted);
     if (!this.iommuSet) this.container.setIommu(constants.VFIO_TYPE1v2_IOMMU);
     this.iommuSet = true;
     this.attached();
@@ -193,6 +195,7 @@ export class Type1Space extends IovaSpace {
     try {
       this.attached();
       this.iommuSet = true;
+      this.adopted = true;
     } catch (thrown) {
       if (!isVfioError(thrown) || thrown.errno === undefined) throw thrown;
     }
