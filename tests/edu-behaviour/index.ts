@@ -6,6 +6,7 @@
 import { Edu } from 'vfio-drivers-example';
 import { interrupts } from 'vfio-irq';
 import type { PciDevice } from 'vfio-pci';
+import { equal } from '../support/equal.js';
 
 /** Where the cases run. */
 export interface EduBench {
@@ -28,11 +29,6 @@ export interface EduBehaviour {
 
 const modes = ['msi', 'intx', 'polled'] as const;
 const INSIDE = 0x40000n;
-
-function equal(actual: unknown, wanted: unknown, what: string): void {
-  const show = (value: unknown) => JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `${v}n` : v));
-  if (show(actual) !== show(wanted)) throw new Error(`${what}: got ${show(actual)}, wanted ${show(wanted)}`);
-}
 
 const pattern = (length: number, seed: number) => Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);
 

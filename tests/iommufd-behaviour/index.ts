@@ -23,6 +23,7 @@ import {
   type Type1Space,
 } from 'vfio-core';
 import { Edu } from 'vfio-drivers-example';
+import { equal, show } from '../support/equal.js';
 
 /** Where the cases run. */
 export interface IommufdBench {
@@ -45,11 +46,6 @@ export interface IommufdCase {
 
 const PAGE = 4096;
 const both = { read: true, write: true } as const;
-const show = (value: unknown) => JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `0x${v.toString(16)}` : v));
-
-function equal(actual: unknown, wanted: unknown, what: string): void {
-  if (show(actual) !== show(wanted)) throw new Error(`${what}: got ${show(actual)}, wanted ${show(wanted)}`);
-}
 
 /** Code, errno and request of what is thrown, and that it says what to do. */
 async function refusal(run: () => unknown): Promise<string> {

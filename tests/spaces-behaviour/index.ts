@@ -6,6 +6,7 @@
 import { type DmaSpace, type IovaSpace, openSpace, type SystemCalls, type WayOption } from 'vfio-core';
 import { Edu, Nvme } from 'vfio-drivers-example';
 import { PciDevice } from 'vfio-pci';
+import { equal } from '../support/equal.js';
 import { codeOf, type Made, memoryKinds, refused, size } from './memory-kinds.js';
 
 /** Where the cases run. */
@@ -27,11 +28,6 @@ export interface SpacesCase {
   readonly run: (bench: SpacesBench) => Promise<void>;
   /** The case needs these huge pages. */
   readonly hugePages?: number | undefined;
-}
-
-function equal(actual: unknown, wanted: unknown, what: string): void {
-  const show = (value: unknown) => JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `${v}n` : v));
-  if (show(actual) !== show(wanted)) throw new Error(`${what}: got ${show(actual)}, wanted ${show(wanted)}`);
 }
 
 /** Numbers that look random and are the same each time. */
