@@ -1,6 +1,14 @@
 /** Descriptors that somebody else opened: a parent with the rights, for a child without. Here both are one process. */
 
-import { type Descriptors, type IovaSpace, isVfioError, openDevice, openSpace, type Way } from 'vfio-core';
+import {
+  type Descriptors,
+  type IovaSpace,
+  isVfioError,
+  type OpenOptions,
+  openDevice,
+  openSpace,
+  type Way,
+} from 'vfio-core';
 import { Edu } from 'vfio-drivers-example';
 import { edu, type Simulation, simulation } from 'vfio-sim';
 import { describe, expect, it } from 'vitest';
@@ -56,6 +64,14 @@ describe('a device opens with what another process has opened', () => {
     expect(sim.openFds).toEqual([]);
   });
 
+  it('such a container, its group, and the device itself', async () => {
+    const sim = machine();
+    const [container, group] = [parent.container(sim), parent.group(sim)];
+    parent.join(sim, container, group);
+    await works(sim, { container, group, device: parent.device(sim, group) });
+    expect([sim.openFds, sim.mappings, sim.lockedBytes]).toEqual([[], [], 0]);
+  });
+
   it('such a container, and the device itself; the group stays with the other process', async () => {
     const sim = machine();
     const [container, group] = [parent.container(sim), parent.group(sim)];
@@ -86,12 +102,78 @@ describe('descriptors that do not do', () => {
     expect(sim.openFds).toEqual([]);
   });
 
-  it('a way that they do not lead to is refused, and they stay as they were', async () => {
+  type Passing = (sim: Simulation) => Omit<OpenOptions, 'backend'>;
+  const space = (sim: Simulation) => openSpace({ backend: sim, way: 'container' });
+  const alone: [string, string, Passing][] = [
+    [
+      'a way that they do not lead to',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({ way: 'iommufd', descriptors: { group: parent.group(sim) } }),
+    ],
+    [
+      'a container and an iommufd',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({ descriptors: { container: parent.container(sim), iommufd: sim.open('/dev/iommu', 2) } }),
+    ],
+    [
+      'a group and a device, without the container',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({ descriptors: { group: parent.group(sim), device: sim.eventfd(0) } }),
+    ],
+    [
+      'one file as two',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => {
+        const fd = parent.container(sim);
+        return { descriptors: { container: fd, group: fd } };
+      },
+    ],
+    [
+      'what is no number of a file',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({ descriptors: { container: parent.container(sim), group: -1 } }),
+    ],
+    [
+      'a container with a space that has its own',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({ space: space(sim), descriptors: { container: parent.container(sim) } }),
+    ],
+    [
+      'a group with a space of an iommufd',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({
+        space: openSpace({ backend: sim, way: 'iommufd' }),
+        descriptors: { group: parent.group(sim) },
+      }),
+    ],
+    [
+      'a VF token that is none',
+      'ERR_VFIO_ARGUMENT',
+      (sim) => ({ vfToken: 'secret', descriptors: { group: parent.group(sim) } }),
+    ],
+  ];
+  it.each(alone)('%s: refused, and they are closed', async (_what, wanted, passing) => {
+    const sim = simulation({ kernel: '6.12', iommufd: true, devices: { [address]: edu() }, groups: { 7: [address] } });
+    const options = passing(sim);
+    expect(await openDevice(address, { backend: sim, ...options }).catch(code)).toBe(wanted);
+    (options.space as IovaSpace | undefined)?.close();
+    expect([sim.openFds, sim.mappings]).toEqual([[], []]);
+  });
+
+  it('a container for a device that cannot be used, or has no such address: it is closed', async () => {
+    const sim = simulation({ devices: { [address]: edu(), '0000:02:00.0': { model: edu(), driver: 'nvme' } } });
+    for (const wanted of ['0000:02:00.0', '0000:09:00.0', 'eth0']) {
+      const descriptors = { container: parent.container(sim) };
+      await expect(openDevice(wanted, { backend: sim, descriptors })).rejects.toThrow(/ERR_VFIO/);
+      expect(sim.openFds).toEqual([]);
+    }
+  });
+
+  it('a group for a space alone: it is closed', () => {
     const sim = machine();
-    const descriptors = { group: parent.group(sim) };
-    const refusal = await openDevice(address, { backend: sim, way: 'iommufd', descriptors }).catch(code);
-    expect(refusal).toBe('ERR_VFIO_ARGUMENT');
-    expect(sim.openFds.map(({ fd }) => fd)).toEqual([descriptors.group]);
+    const descriptors = { group: parent.group(sim) } as object;
+    expect(() => openSpace({ backend: sim, descriptors })).toThrow('ERR_VFIO_ARGUMENT');
+    expect(sim.openFds).toEqual([]);
   });
 
   it('a space takes a container, too', () => {

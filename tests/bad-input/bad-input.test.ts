@@ -1,6 +1,6 @@
 /** Each thing that a user can get wrong: one typed error with its remedy, and nothing left open, mapped or locked. */
 
-import { isVfioError, openDevice, type SystemCalls, type VfioError } from 'vfio-core';
+import { isVfioError, type MapSource, openDevice, type SystemCalls, type VfioError } from 'vfio-core';
 import { Edu, Nvme } from 'vfio-drivers-example';
 import { acknowledgement, openUnsafe } from 'vfio-noiommu';
 import { PciDevice } from 'vfio-pci';
@@ -151,7 +151,31 @@ describe('memory', () => {
     const device = await open(sim);
     for (const bytes of [0, -1, 1.5, Number.NaN, 2 ** 60])
       await refused(sim, 'ERR_VFIO_ARGUMENT', () => device.dma.allocate(bytes));
-    await refused(sim, 'ERR_VFIO_ARGUMENT', () => device.dma.allocate(4096, { alignment: 3 }));
+    // What TypeScript would refuse, and a program in JavaScript passes.
+    const wishes = [
+      ...[3, 0, 0.5, -4096, Number.NaN, 4096n, '4096'].map((alignment) => ({ alignment })),
+      ...[4096, -4096n, 1n, '0x1000'].map((at) => ({ at })),
+      { below: 4096 },
+      { hugePages: 2n ** 21n },
+      { direction: 'out' },
+    ];
+    for (const wish of wishes) await refused(sim, 'ERR_VFIO_ARGUMENT', () => device.dma.allocate(4096, wish as object));
+    const sources = [
+      undefined,
+      null,
+      5,
+      'memory',
+      {},
+      { buffer: 5 },
+      { fd: 'one', length: 4096 },
+      { fd: -1, length: 4096 },
+    ];
+    for (const source of sources) {
+      await refused(sim, 'ERR_VFIO_ARGUMENT', () => device.dma.map(source as unknown as MapSource));
+    }
+    await refused(sim, 'ERR_VFIO_ARGUMENT', () =>
+      device.dma.map({ device: undefined, region: 0 } as unknown as MapSource),
+    );
     await refused(sim, 'ERR_VFIO_NO_IOVA', () => device.dma.allocate(8192, { below: 4096n }));
     device.close();
   });

@@ -454,14 +454,17 @@ export const iommufdBehaviour: readonly IommufdCase[] = [
   {
     title: '[T1-50] a space tells by container that all that is mapped may have been written',
     container: true,
-    run: async ({ backend, lone }) => {
+    run: async ({ backend, lone, edu }) => {
       using device = await openDevice(lone, { backend, way: 'container' });
+      using elsewhere = await openDevice(edu, { backend, way: 'container' });
       const space = device.dma as Type1Space;
       const [buffer, other] = [space.allocate(70 * PAGE), space.allocate(1)];
       const dirty = { iova: buffer.address, size: BigInt(70 * PAGE), pageSize: PAGE };
       await refused(() => space.type1.readDirty(dirty), 'ERR_VFIO_MAPPING EINVAL VFIO_IOMMU_DIRTY_PAGES', 'before');
       const tracker = space.trackDirty();
       equal([tracker.exact, tracker.read(buffer).count, tracker.read(other).count], [false, 70, 1], 'pages');
+      const alien = elsewhere.dma.allocate(1, { at: buffer.address });
+      await refused(() => tracker.read(alien), 'ERR_VFIO_ARGUMENT', 'a buffer of another space at the same address');
       const part = tracker.read({ address: buffer.address + BigInt(65 * PAGE), size: 3 * PAGE });
       equal([part.iova, [...part]], [buffer.address + BigInt(65 * PAGE), [0, PAGE, 2 * PAGE]], 'a part');
       equal([...tracker.read(buffer).ranges()], [{ start: dirty.iova, end: dirty.iova + dirty.size - 1n }], 'ranges');

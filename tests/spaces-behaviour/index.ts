@@ -3,7 +3,15 @@
  * What the disk holds is compared by SHA-256 of what was to be written.
  */
 
-import { type DmaSpace, type IovaSpace, openSpace, type SystemCalls, type WayOption } from 'vfio-core';
+import {
+  type DmaSpace,
+  defaultBackend,
+  type IovaSpace,
+  isVfioError,
+  openSpace,
+  type SystemCalls,
+  type WayOption,
+} from 'vfio-core';
 import { Edu, Nvme } from 'vfio-drivers-example';
 import { PciDevice } from 'vfio-pci';
 import { equal } from '../support/equal.js';
@@ -57,6 +65,12 @@ const device = (bench: SpacesBench, address: string, space: DmaSpace): Promise<P
 const disk = async (bench: SpacesBench, address: string, space: DmaSpace): Promise<Nvme> =>
   Nvme.open(await device(bench, address, space));
 
+const refusal = (opening: Promise<unknown>): Promise<unknown> =>
+  opening.then(
+    () => 'it opened',
+    (error) => (isVfioError(error) ? error.code : error),
+  );
+
 /** A disk writes from memory and reads into it, whichever kind it is; other memory of the same space is the judge. */
 async function roundTrip(nvme: Nvme, made: Made, judge: Made, seed: number): Promise<void> {
   const [namespace] = nvme.namespaces;
@@ -108,6 +122,40 @@ export const spacesBehaviour: readonly SpacesCase[] = [
       },
     }),
   ),
+  {
+    title: 'takes a device again that left its driver meanwhile',
+    run: async (bench) => {
+      const system = bench.backend ?? defaultBackend();
+      using space = open(bench);
+      const away = async () => {
+        (await device(bench, bench.nvme, space)).close();
+        // unbind() refuses while the group is open, as a container keeps it.
+        const bus = '/sys/bus/pci';
+        equal(system.writeFile(`${bus}/devices/${bench.nvme}/driver_override`, 'vfio-pci'), 0, 'driver_override');
+        equal(system.writeFile(`${bus}/drivers/vfio-pci/unbind`, bench.nvme), 0, 'unbind');
+        equal(system.writeFile(`${bus}/drivers/vfio-pci/bind`, bench.nvme), 0, 'bind');
+      };
+      await away();
+      {
+        await using nvme = await disk(bench, bench.nvme, space);
+        const [made, judge] = [ordinary!.make(space), ordinary!.make(space)];
+        await roundTrip(nvme, made, judge, 79);
+        made.free();
+        judge.free();
+      }
+      // What is mapped stays so in an iommufd; a container loses it, and says so.
+      const kept = space.allocate(size);
+      await away();
+      if (bench.way === 'container') {
+        equal(await refusal(device(bench, bench.nvme, space)), 'ERR_VFIO_MAPPING', 'opening it while a buffer is open');
+        space.unmapAll();
+        equal(kept.closed, true, 'whether the buffer is closed');
+      }
+      await using nvme = await disk(bench, bench.nvme, space);
+      const [made, judge] = [ordinary!.make(space), ordinary!.make(space)];
+      await roundTrip(nvme, made, judge, 80);
+    },
+  },
   {
     title: 'refuses memory that is not page-aligned or can move, and says so',
     run: async (bench) => {

@@ -70,9 +70,10 @@ export { IovaAllocator, type IovaObstacle, type IovaOptions, msiWindow } from '.
 export { type IovaSpace, isIovaSpace } from './memory/iova-space.js';
 export { MappedBuffer, type MappedParts } from './memory/mapped-buffer.js';
 export type { Mapper, MapperInfo, MapRequest } from './memory/mapper.js';
-export type { Descriptors, MemberRequest, OpenMember } from './memory/member.js';
+export type { MemberRequest, OpenMember } from './memory/member.js';
 export { type MemlockState, mappingOutOfMemory, memlock } from './memory/memlock.js';
 export { PagedBuffer, type PagedParts } from './memory/paged-buffer.js';
+export type { DescriptorKind, Descriptors, PassedOn } from './memory/passed-on.js';
 export { isType1Space, Type1Space } from './memory/type1-space.js';
 export { type OpenOptions, openDevice } from './opening/open.js';
 export { chooseWay, openSpace, type SpaceOptions, type WayOption, type WayQuestion } from './opening/ways.js';

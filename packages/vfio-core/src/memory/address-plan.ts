@@ -1,7 +1,7 @@
 /** Where in device addresses a mapping goes: the wishes of its maker, the page sizes of the IOMMU, and what is free. */
 
 import { VfioError } from '../errors/error.js';
-import type { AddressRange, MapOptions } from './dma.js';
+import type { AddressRange, DmaDirection, MapOptions } from './dma.js';
 import { IovaAllocator } from './iova-allocator.js';
 import type { MapperInfo } from './mapper.js';
 import { noAddresses } from './mapping-errors.js';
@@ -10,6 +10,13 @@ import { noAddresses } from './mapping-errors.js';
 const unsaid: readonly AddressRange[] = [{ start: 0n, end: 2n ** 39n - 1n }];
 /** Page sizes of IOMMUs beyond this are bits of a bitmap that says "any". */
 const largestPage = 2 ** 30;
+
+const directions: readonly DmaDirection[] = ['both', 'device-reads', 'device-writes'];
+
+const refuse = (what: string): VfioError => new VfioError('ERR_VFIO_ARGUMENT', what);
+
+const isPower = (value: number): boolean =>
+  typeof value === 'number' && value >= 1 && value <= 2 ** 52 && Number.isInteger(Math.log2(value));
 
 /** The addresses of one space. Empty until the IOMMU has said what there is. */
 export class AddressPlan {
@@ -52,21 +59,26 @@ export class AddressPlan {
   }
 
   /** Throws `ERR_VFIO_ARGUMENT` for wishes that nothing can fulfil. */
-  check(bytes: number, { alignment, at }: MapOptions, hugePages: number): void {
+  check(bytes: number, options: MapOptions, hugePages: number): void {
     const pageSize = this.page;
-    const refuse = (what: string): VfioError => new VfioError('ERR_VFIO_ARGUMENT', what);
-    const power = (value: number) => Number.isSafeInteger(Math.log2(value)) && value <= 2 ** 52;
+    const { alignment, at, below, direction = 'both' } = options;
     if (!Number.isSafeInteger(bytes) || bytes < 1) throw refuse(`${bytes} is not a number of bytes: 1 or more, whole.`);
-    if (alignment !== undefined && !power(alignment))
-      throw refuse(`an alignment of ${alignment} is not a power of two.`);
-    if (hugePages !== 0 && (!power(hugePages) || hugePages <= pageSize)) {
+    if (alignment !== undefined && !isPower(alignment)) {
+      throw refuse(`an alignment of ${alignment} is not a power of two (a number).`);
+    }
+    if (hugePages !== 0 && (!isPower(hugePages) || hugePages <= pageSize)) {
       throw refuse(
         `huge pages of ${hugePages} bytes: a size is a power of two above ${pageSize}, mostly 2 ** 21 or 2 ** 30.`,
       );
     }
+    for (const address of [at, below]) {
+      if (address !== undefined && typeof address !== 'bigint')
+        throw refuse(`${address} is no address: write ${address}n.`);
+    }
     if (at !== undefined && (at < 0n || at % BigInt(pageSize) !== 0n)) {
       throw refuse(`a device address of 0x${at.toString(16)} is not a multiple of ${pageSize}.`);
     }
+    if (!directions.includes(direction)) throw refuse(`${direction} is no direction: ${directions.join(', ')}.`);
   }
 
   /**

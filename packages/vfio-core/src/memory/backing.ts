@@ -12,7 +12,7 @@ export interface Backing {
   readonly address: bigint;
   /** Bytes, whole pages. */
   readonly size: number;
-  /** Where another thread finds it; undefined for memory without a descriptor. */
+  /** Where another thread finds it; undefined for memory without a descriptor of ours. */
   readonly file: { readonly fd: number; readonly offset: number } | undefined;
   /** Pages of it are locked; registers have none. */
   readonly locks: boolean;
@@ -28,6 +28,7 @@ const nothing = (): void => {};
 
 /** Throws `ERR_VFIO_ARGUMENT`, or what mapping it for this process answered. */
 export function backingOf(system: SystemCalls, source: MapSource, pageSize: number): Backing {
+  if (typeof source !== 'object' || source === null) throw noMemory(source);
   if ('fd' in source) return fileBacking(system, source, pageSize);
   if ('device' in source) return deviceBacking(source, pageSize);
   return programBacking(system, source, pageSize);
@@ -39,6 +40,7 @@ function programBacking(
   pageSize: number,
 ): Backing {
   const buffer = 'buffer' in source ? source.buffer : source;
+  if (!/ (?:Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(buffer))) throw noMemory(source);
   const bytes = ArrayBuffer.isView(source)
     ? new Uint8Array(buffer, source.byteOffset, source.byteLength)
     : new Uint8Array(buffer);
@@ -65,6 +67,9 @@ function programBacking(
 }
 
 function fileBacking(system: SystemCalls, { fd, offset = 0, length }: FileRange, pageSize: number): Backing {
+  if (!Number.isInteger(fd) || fd < 0) {
+    throw new VfioError('ERR_VFIO_ARGUMENT', `${String(fd)} is no descriptor of an open file.`);
+  }
   checkRange(offset, length, pageSize);
   const mapping = system.memory({ kind: 'file', fd, offset, length });
   if (typeof mapping === 'number') {
@@ -75,11 +80,20 @@ function fileBacking(system: SystemCalls, { fd, offset = 0, length }: FileRange,
     });
   }
   const { bytes, address } = mapping;
-  const file = { fd, offset };
-  return { bytes, address, size: length, file, locks: true, mayBeLent: false, release: () => mapping.unmap() };
+  return {
+    bytes,
+    address,
+    size: length,
+    // The descriptor is the program's: by the time of a ticket its number may be another file's.
+    file: undefined,
+    locks: true,
+    mayBeLent: false,
+    release: () => mapping.unmap(),
+  };
 }
 
 function deviceBacking({ device, region, offset = 0, length }: DeviceRange, pageSize: number): Backing {
+  if (typeof device?.onClose !== 'function') throw noMemory(device);
   // One that is closing may still answer, and tells nobody any more when it goes.
   if (device.closed) throw new VfioError('ERR_VFIO_CLOSED', `${device.address} was closed.`);
   const size = length ?? device.channel.region(region).size - offset;
@@ -96,6 +110,11 @@ function deviceBacking({ device, region, offset = 0, length }: DeviceRange, page
     release: () => mapping.close(),
   };
 }
+
+const noMemory = (source: unknown): VfioError =>
+  new VfioError('ERR_VFIO_ARGUMENT', `${String(source)} is no memory that can be mapped.`, {
+    remedy: 'Pass a WebAssembly.Memory, a view of its buffer, { fd, length }, or { device, region }.',
+  });
 
 function checkRange(offset: number, length: number, pageSize: number): void {
   const fits = [offset, length].every((value) => Number.isSafeInteger(value) && value >= 0 && value % pageSize === 0);

@@ -89,7 +89,7 @@ export interface AddressRange {
   readonly end: bigint;
 }
 
-/** A part of a memfd or of a file on hugetlbfs. The space maps it for itself: the program may close the descriptor meanwhile. */
+/** A part of a memfd or of a file on hugetlbfs. The space maps it for itself: the program may close the descriptor meanwhile. It has no ticket. */
 export interface FileRange {
   readonly fd: Fd;
   /** Bytes; a multiple of the page size of the file. 0 by default. */
@@ -128,7 +128,7 @@ export interface Way {
   readonly reason: string;
 }
 
-/** What an address space can still take. Undefined: the kernel does not say. */
+/** What an address space can still take. Undefined: the kernel does not say, or not before the first device. */
 export interface Headroom {
   /** Bytes that count against the limit on locked memory (RLIMIT_MEMLOCK). */
   readonly memlock: {
@@ -142,7 +142,7 @@ export interface Headroom {
   };
   /** Mappings that can still be made. */
   readonly mappings: number | undefined;
-  /** Bytes of the largest free piece of device addresses. */
+  /** Bytes of the largest free piece of device addresses. 0 before the first device. */
   readonly largestFree: bigint;
 }
 

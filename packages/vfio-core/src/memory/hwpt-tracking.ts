@@ -25,7 +25,11 @@ export class HwptTracking implements DirtySource {
     try {
       for (const file of files) this.add(file);
     } catch (thrown) {
-      this.stop();
+      try {
+        this.stop();
+      } catch {
+        // Why it could not begin is what matters.
+      }
       throw thrown;
     }
   }
@@ -59,12 +63,21 @@ export class HwptTracking implements DirtySource {
     return new DirtyPages(range, bitmap);
   }
 
-  /** Back to a page table of the kernel's own. */
+  /** Back to a page table of the kernel's own. One that cannot go back, being gone, keeps no other from it; then throws its error. */
   stop(): void {
     this.ended();
-    for (const file of this.files) if (!file.closed) file.attach(this.ioas);
+    const errors: unknown[] = [];
+    const attempt = (step: () => void) => {
+      try {
+        step();
+      } catch (thrown) {
+        errors.push(thrown);
+      }
+    };
+    for (const file of this.files) if (!file.closed) attempt(() => file.attach(this.ioas));
     this.files.clear();
-    for (const table of this.tables.splice(0)) table.destroy();
+    for (const table of this.tables.splice(0)) attempt(() => table.destroy());
+    if (errors.length > 0) throw errors[0];
   }
 }
 

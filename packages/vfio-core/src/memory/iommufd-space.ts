@@ -39,7 +39,10 @@ export class IommufdSpace extends IovaSpace {
   readonly ioas: Ioas;
   /** The spaces of the iommufd that are open. */
   private readonly family: Set<IommufdSpace>;
+  /** Of devices that are open in it, or being opened. */
   private readonly files = new Set<DeviceFile>();
+  /** Those of them whose devices reach what is mapped. */
+  private readonly reaching = new Set<DeviceFile>();
   private tracking: HwptTracking | undefined;
 
   private constructor(
@@ -83,10 +86,10 @@ export class IommufdSpace extends IovaSpace {
    * `ERR_VFIO_UNSAFE_INTERRUPTS`, `ERR_VFIO_MAPPING` (memory of the space lies where the device cannot reach), ...; then nothing of
    * it is left open.
    */
-  async openMember({ address, group, descriptors = {}, vfToken }: MemberRequest): Promise<OpenMember> {
+  async openMember({ address, group, passedOn, vfToken }: MemberRequest): Promise<OpenMember> {
     this.checkOpen();
     const { system } = this;
-    const { device } = descriptors;
+    const device = passedOn?.take('device');
     const file = device === undefined ? DeviceFile.open(system, address) : DeviceFile.adopt(system, address, device);
     // It counts from here on, so that the space does not close under it.
     this.files.add(file);
@@ -97,6 +100,7 @@ export class IommufdSpace extends IovaSpace {
       if (this.tracking === undefined) file.attach(this.ioas);
       else this.tracking.add(file);
       if (before) this.checkAttached(file);
+      this.reaching.add(file);
       this.attached();
       return { fd: file.release(), leave: () => this.leave(file) };
     } catch (thrown) {
@@ -160,7 +164,7 @@ export class IommufdSpace extends IovaSpace {
   }
 
   protected startTracking(): DirtySource {
-    const tracking = new HwptTracking(this.ioas, [...this.files], this.pageSize, () => {
+    const tracking = new HwptTracking(this.ioas, [...this.reaching], this.pageSize, () => {
       this.tracking = undefined;
     });
     this.tracking = tracking;
@@ -181,7 +185,7 @@ export class IommufdSpace extends IovaSpace {
     if (!this.files.delete(file)) return;
     file.close();
     // Without it the others may reach more. After the last one the answer would be "everything", which the next cannot hold.
-    if (this.files.size > 0 && !this.closed) this.attached();
+    if (this.reaching.delete(file) && this.reaching.size > 0 && !this.closed) this.attached();
     this.left();
   }
 
@@ -190,7 +194,7 @@ export class IommufdSpace extends IovaSpace {
    * says whether it has a device ([IFD-23]).
    */
   private checkAttached(file: DeviceFile): void {
-    if (this.files.size > 1 || this.ioas.ranges().alignment > 1n) return;
+    if (this.reaching.size > 0 || this.ioas.ranges().alignment > 1n) return;
     file.detach();
     throw new VfioError('ERR_VFIO_ARGUMENT', `${file.address} is bound to another iommufd than that of this space.`, {
       remedy: 'Pass on the iommufd that it is bound to as well:  descriptors: { iommufd, device }.',

@@ -101,6 +101,11 @@ export abstract class IovaSpace implements DmaSpace {
   /** Devices that are open in it. */
   protected abstract readonly deviceCount: number;
 
+  /** No buffer is open in it, or on its way. */
+  protected get isEmpty(): boolean {
+    return this.index.size === 0 && this.mapsInFlight === 0;
+  }
+
   allocate(bytes: number, options: AllocateOptions = {}): DmaBuffer {
     const { backing, plan } = this.prepare(bytes, options);
     this.mapOrUndo(plan, backing, (request) => this.mapper.map(request));
@@ -141,10 +146,10 @@ export abstract class IovaSpace implements DmaSpace {
 
   headroom(): Headroom {
     this.checkOpen();
-    const { available } = this.mapper.info();
+    // A container without an IOMMU answers no questions.
     return {
       memlock: this.locked.headroom(),
-      mappings: available,
+      mappings: this.addresses.known ? this.mapper.info().available : undefined,
       largestFree: this.addresses.largestFree,
     };
   }
@@ -308,7 +313,13 @@ export abstract class IovaSpace implements DmaSpace {
     } catch (thrown) {
       this.discard(backing, plan);
       // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
-      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) this.readInfo();
+      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) {
+        try {
+          this.readInfo();
+        } catch {
+          // The refusal is what the program has to hear.
+        }
+      }
       throw explainMapping(this.system, thrown, backing);
     }
   }

@@ -9,7 +9,7 @@ export interface MappedParts {
   readonly bytes: Uint8Array;
   /** By default that of `bytes`; registers of another device have no bytes here. */
   readonly length?: number;
-  /** Without its `life`, for a buffer that this thread owns. Undefined for memory that has no descriptor. */
+  /** Without its `life`, for a buffer that this thread owns. Undefined for memory that has no descriptor of ours. */
   readonly ticket: DmaTicket | undefined;
   /** Unmaps from the device's reach, then frees. */
   readonly release: () => void;
@@ -56,7 +56,8 @@ export abstract class MappedBuffer implements DmaBuffer {
     if (this.closed) this.refuse();
     if (this.ticket === undefined) {
       throw new VfioError('ERR_VFIO_NOT_SUPPORTED', "the program's own memory has no ticket.", {
-        remedy: 'Post the memory itself (a shared WebAssembly.Memory) to the other thread.',
+        remedy:
+          'Post the memory itself (a shared WebAssembly.Memory) to the other thread, or use memory of allocate().',
       });
     }
     this.life ??= new BufferLife();

@@ -14,6 +14,7 @@ import type { DirtySource } from './dirty-tracker.js';
 import type { Way } from './dma.js';
 import { IovaSpace } from './iova-space.js';
 import type { MemberRequest, OpenMember } from './member.js';
+import type { PassedOn } from './passed-on.js';
 
 const brand: unique symbol = Symbol.for('vfio-core.Type1Space') as never;
 
@@ -82,18 +83,21 @@ export class Type1Space extends IovaSpace {
    * Throws `ERR_VFIO_GROUP_NOT_VIABLE`, `ERR_VFIO_BUSY`, `ERR_VFIO_PERMISSION`, `ERR_VFIO_UNSAFE_INTERRUPTS`, `ERR_VFIO_NOT_BOUND`, ...;
    * then nothing of it is left open.
    */
-  async openMember(request: MemberRequest): Promise<OpenMember> {
-    const { address, vfToken, descriptors = {} } = request;
-    const { device, group: groupFd } = descriptors;
-    if (device !== undefined) return this.adoptDevice(device);
-    const path = groupFd === undefined ? request.group?.path : `descriptor ${groupFd}`;
+  async openMember({ address, group: wanted, passedOn, vfToken }: MemberRequest): Promise<OpenMember> {
+    this.checkOpen();
+    this.dropLost();
+    const groupFd = passedOn?.get('group');
+    if (passedOn?.has('device') && groupFd === undefined) return this.adoptDevice(passedOn);
+    const path = groupFd === undefined ? wanted?.path : `descriptor ${groupFd}`;
     if (path === undefined) throw new VfioError('ERR_VFIO_NO_IOMMU', `${address} is in no IOMMU group.`);
-    const group = this.join(path, request.group, groupFd);
+    const group = this.join(path, wanted, passedOn);
     const leave = () => this.leave(path);
     try {
-      const fd = await group.openDevice(address, vfToken).catch((thrown) => {
-        throw explainRefusal(thrown, group, request.group);
-      });
+      const fd =
+        passedOn?.take('device') ??
+        (await group.openDevice(address, vfToken).catch((thrown) => {
+          throw explainRefusal(thrown, group, wanted);
+        }));
       return { fd, leave };
     } catch (thrown) {
       leave();
@@ -125,23 +129,59 @@ export class Type1Space extends IovaSpace {
   }
 
   /** Puts a group into the space, or counts one more device of a group that is in it. */
-  private join(path: string, wanted: IommuGroup | undefined, fd: Fd | undefined): Group {
-    this.checkOpen();
+  private join(path: string, wanted: IommuGroup | undefined, passedOn: PassedOn | undefined): Group {
     const known = this.members.get(path);
     if (known?.group !== undefined) {
       known.devices++;
       return known.group;
     }
+    const fd = passedOn?.take('group');
     const group = fd === undefined ? Group.open(this.system, path) : Group.adopt(this.system, fd);
     try {
       this.attach(group, wanted);
     } catch (thrown) {
       group.close();
+      // The last group takes the IOMMU along.
+      this.iommuSet = this.iommuSet && this.hasIommu();
       throw thrown;
     }
     this.members.set(path, { group, devices: 1 });
     this.dropIdle(path);
     return group;
+  }
+
+  /**
+   * A group whose last device was unbound or unplugged is in no container any more, whoever keeps its file open (seen on 6.1), and with
+   * the last group a container loses the IOMMU and every mapping ([CTR-15]). Then the space begins anew.
+   * Throws `ERR_VFIO_MAPPING` while buffers are open: no device can reach them.
+   */
+  private dropLost(): void {
+    if (this.deviceCount > 0) return;
+    for (const [path, { group }] of this.members) {
+      if (group === undefined || isInContainer(group)) continue;
+      this.members.delete(path);
+      group.close();
+    }
+    if (!this.iommuSet || this.hasIommu()) return;
+    if (!this.isEmpty) {
+      throw new VfioError(
+        'ERR_VFIO_MAPPING',
+        'the kernel dropped every mapping of this address space when the last device of its group was unbound or unplugged.',
+        { remedy: 'Close its buffers (space.unmapAll()), open the device again, and map anew.' },
+      );
+    }
+    this.iommuSet = false;
+    this.members.clear();
+  }
+
+  private hasIommu(): boolean {
+    try {
+      this.type1.info();
+      return true;
+    } catch (thrown) {
+      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) return false;
+      throw thrown;
+    }
   }
 
   /** A group that was kept because it was the only one is not any more. */
@@ -202,14 +242,13 @@ export class Type1Space extends IovaSpace {
   }
 
   /** A device that another process opened from its group, in this container. */
-  private adoptDevice(fd: Fd): OpenMember {
-    this.checkOpen();
+  private adoptDevice(passedOn: PassedOn): OpenMember {
     if (!this.iommuSet) {
-      this.system.close(fd);
       throw new VfioError('ERR_VFIO_ARGUMENT', 'the device came without a container that has its group and an IOMMU.', {
         remedy: 'Pass the descriptor of the container that its group is in:  descriptors: { container, device }.',
       });
     }
+    const fd = passedOn.take('device') as Fd;
     const path = `descriptor ${fd}`;
     this.members.set(path, { group: undefined, devices: 1 });
     this.dropIdle(path);
@@ -220,6 +259,15 @@ export class Type1Space extends IovaSpace {
 /** Whether something is a {@link Type1Space}, of whichever copy of this package. */
 export const isType1Space = (space: unknown): space is Type1Space =>
   typeof space === 'object' && space !== null && (space as Record<symbol, unknown>)[brand] === true;
+
+/** False too for the file of a group that is gone. */
+function isInContainer(group: Group): boolean {
+  try {
+    return group.status().containerSet;
+  } catch {
+    return false;
+  }
+}
 
 function checkContainer(container: Container): void {
   const { path } = container;

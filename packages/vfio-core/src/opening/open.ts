@@ -7,9 +7,9 @@ import { KernelChannel } from '../device/kernel-channel.js';
 import { OpenDevice } from '../device/open-device.js';
 import { vfTokenBytes } from '../device/vf-token.js';
 import { VfioError } from '../errors/error.js';
-import type { DmaSpace, Way } from '../memory/dma.js';
+import type { DmaSpace } from '../memory/dma.js';
 import { type IovaSpace, isIovaSpace } from '../memory/iova-space.js';
-import type { Descriptors } from '../memory/member.js';
+import { type Descriptors, PassedOn } from '../memory/passed-on.js';
 import type { SystemCalls } from '../seam/system-calls.js';
 import { usableGroup } from './usable-group.js';
 import { chooseWay, makeSpace, type WayOption } from './ways.js';
@@ -22,7 +22,7 @@ export interface OpenOptions extends BackendOption {
   readonly space?: DmaSpace | undefined;
   /** How to reach the kernel. `auto` by default; `device.dma.way` says which it was, and why. */
   readonly way?: WayOption | undefined;
-  /** Descriptors that another process opened; nothing of the machine's /sys is looked at then. They are taken over. */
+  /** Descriptors that another process opened. With a group or a device among them nothing of the machine's /sys is looked at. */
   readonly descriptors?: Descriptors | undefined;
   /**
    * For a virtual function whose physical function is driven by a program: the secret that both share, a UUID
@@ -42,19 +42,30 @@ export interface OpenOptions extends BackendOption {
  * @param address `dddd:bb:dd.f`; the domain may be left out
  */
 export async function openDevice(address: string, options: OpenOptions = {}): Promise<Device> {
-  const name = pciAddress(address);
-  const { descriptors = {} } = options;
-  if (options.vfToken !== undefined) vfTokenBytes(options.vfToken);
-  const shared = sharedSpace(options);
-  const system = shared?.system ?? options.backend ?? defaultBackend();
-  const passedOn = descriptors.group !== undefined || descriptors.device !== undefined;
-  const group = passedOn ? undefined : usableGroup(system, name);
-  const space = shared ?? ownSpace(system, chooseWay(system, options, name), descriptors);
+  const { space, descriptors = {} } = options;
+  const system = options.backend ?? (isIovaSpace(space) ? space.system : defaultBackend());
+  const passedOn = new PassedOn(system, descriptors);
   try {
-    const { fd, leave } = await space.openMember({ address: name, group, descriptors, vfToken: options.vfToken });
+    passedOn.check();
+    return await open(system, pciAddress(address), options, passedOn);
+  } finally {
+    // What nobody took: that was on its way when something failed.
+    passedOn.close();
+  }
+}
+
+async function open(system: SystemCalls, address: string, options: OpenOptions, passedOn: PassedOn): Promise<Device> {
+  const { vfToken } = options;
+  if (vfToken !== undefined) vfTokenBytes(vfToken);
+  const shared = sharedSpace(options, passedOn);
+  const way = shared === undefined ? chooseWay(system, options, address) : shared.way;
+  const group = passedOn.has('group') || passedOn.has('device') ? undefined : usableGroup(system, address);
+  const space = shared ?? makeSpace(system, way, { closesItself: true, passedOn });
+  try {
+    const { fd, leave } = await space.openMember({ address, group, passedOn, vfToken });
     try {
-      const channel = new KernelChannel(system, fd, name);
-      return new OpenDevice({ channel, address: name, dma: space, after: leave });
+      const channel = new KernelChannel(system, fd, address);
+      return new OpenDevice({ channel, address, dma: space, after: leave });
     } catch (thrown) {
       system.close(fd);
       leave();
@@ -67,16 +78,7 @@ export async function openDevice(address: string, options: OpenOptions = {}): Pr
   }
 }
 
-function ownSpace(system: SystemCalls, way: Way, descriptors: Descriptors): IovaSpace {
-  try {
-    return makeSpace(system, way, { closesItself: true, descriptors });
-  } catch (thrown) {
-    for (const fd of [descriptors.device, descriptors.group]) if (fd !== undefined) system.close(fd);
-    throw thrown;
-  }
-}
-
-function sharedSpace({ space, backend, way = 'auto' }: OpenOptions): IovaSpace | undefined {
+function sharedSpace({ space, backend, way = 'auto' }: OpenOptions, passedOn: PassedOn): IovaSpace | undefined {
   if (space === undefined) return undefined;
   if (!isIovaSpace(space)) {
     throw new VfioError('ERR_VFIO_ARGUMENT', 'devices behind an IOMMU cannot share this address space.', {
@@ -91,6 +93,16 @@ function sharedSpace({ space, backend, way = 'auto' }: OpenOptions): IovaSpace |
     throw new VfioError(
       'ERR_VFIO_ARGUMENT',
       `the address space was opened by way of ${space.way.name}, not of ${way}.`,
+    );
+  }
+  const own = (['container', 'iommufd'] as const).find((kind) => passedOn.has(kind));
+  if (own !== undefined || (space.way.name === 'iommufd' && passedOn.has('group'))) {
+    throw new VfioError(
+      'ERR_VFIO_ARGUMENT',
+      `the address space has no use for the descriptor of a ${own ?? 'group'}.`,
+      {
+        remedy: 'Pass a container or an iommufd to openSpace(), and a group only with the space of a container.',
+      },
     );
   }
   return space;

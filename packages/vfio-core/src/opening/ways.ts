@@ -2,12 +2,12 @@
 
 import { type BackendOption, defaultBackend } from '../backend.js';
 import { errnoName } from '../errors/errno.js';
-import { VfioError } from '../errors/error.js';
+import { type ErrorFacts, VfioError } from '../errors/error.js';
 import { findDeviceFile } from '../iommufd/device-file.js';
 import type { Way } from '../memory/dma.js';
 import { IommufdSpace } from '../memory/iommufd-space.js';
 import type { IovaSpace } from '../memory/iova-space.js';
-import type { Descriptors } from '../memory/member.js';
+import { type Descriptors, PassedOn } from '../memory/passed-on.js';
 import { Type1Space } from '../memory/type1-space.js';
 import { OpenFlag, type SystemCalls } from '../seam/system-calls.js';
 
@@ -27,18 +27,30 @@ export interface SpaceOptions extends BackendOption {
  */
 export function openSpace(options: SpaceOptions = {}): IovaSpace {
   const system = options.backend ?? defaultBackend();
-  return makeSpace(system, chooseWay(system, options), { closesItself: false, descriptors: options.descriptors ?? {} });
+  const descriptors: Descriptors = options.descriptors ?? {};
+  const passedOn = new PassedOn(system, descriptors);
+  try {
+    passedOn.check();
+    if (passedOn.has('group') || passedOn.has('device')) {
+      throw refused('an address space takes the descriptor of a container or of an iommufd.', descriptors, {
+        remedy: 'Pass those of a group or a device to openDevice(address, { space, descriptors }).',
+      });
+    }
+    return makeSpace(system, chooseWay(system, options), { closesItself: false, passedOn });
+  } finally {
+    passedOn.close();
+  }
 }
 
 /** @internal */
 export function makeSpace(
   system: SystemCalls,
   way: Way,
-  { closesItself, descriptors }: { readonly closesItself: boolean; readonly descriptors: Descriptors },
+  { closesItself, passedOn }: { readonly closesItself: boolean; readonly passedOn: PassedOn },
 ): IovaSpace {
-  const { container, iommufd } = descriptors;
-  if (way.name === 'iommufd') return IommufdSpace.make(system, { way, closesItself, iommufd });
-  return Type1Space.make(system, { way, closesItself, container });
+  if (way.name === 'iommufd')
+    return IommufdSpace.make(system, { way, closesItself, iommufd: passedOn.take('iommufd') });
+  return Type1Space.make(system, { way, closesItself, container: passedOn.take('container') });
 }
 
 /** What decides the way, beside the machine. */
@@ -58,19 +70,11 @@ export function chooseWay(
   { way = 'auto', descriptors = {}, vfToken }: WayQuestion = {},
   address?: string,
 ): Way {
-  const { container, iommufd, group, device } = descriptors;
-  const byDescriptors =
-    container !== undefined || group !== undefined
-      ? way === 'iommufd-container'
-        ? way
-        : 'container'
-      : iommufd !== undefined || device !== undefined
-        ? 'iommufd'
-        : undefined;
+  const byDescriptors = wayOf(descriptors, way);
   if (byDescriptors !== undefined) {
     if (way !== 'auto' && way !== byDescriptors) {
-      throw new VfioError('ERR_VFIO_ARGUMENT', `the descriptors lead by way of ${byDescriptors}, not of ${way}.`, {
-        details: { way, descriptors },
+      throw refused(`the descriptors lead by way of ${byDescriptors}, not of ${way}.`, descriptors, {
+        details: { way },
       });
     }
     return { name: byDescriptors, reason: 'the descriptors that were passed lead there' };
@@ -88,6 +92,28 @@ export function chooseWay(
   }
   return { name: 'container', reason: iommufdFails };
 }
+
+/** Throws `ERR_VFIO_ARGUMENT` for descriptors that do not go together. Undefined: there are none. */
+function wayOf(descriptors: Descriptors, wanted: WayOption): Exclude<WayOption, 'auto'> | undefined {
+  const { container, iommufd, group, device } = descriptors;
+  if (container === undefined && group === undefined) {
+    return iommufd === undefined && device === undefined ? undefined : 'iommufd';
+  }
+  if (iommufd !== undefined) {
+    throw refused('a container or a group, and an iommufd, are two ways in.', descriptors, {
+      remedy: 'Pass an iommufd that stands in for a container as the container; else leave one of them out.',
+    });
+  }
+  if (container === undefined && device !== undefined) {
+    throw refused('the device was opened from its group in a container, which is missing.', descriptors, {
+      remedy: 'Pass the container of the group as well:  descriptors: { container, group, device }.',
+    });
+  }
+  return wanted === 'iommufd-container' ? wanted : 'container';
+}
+
+const refused = (what: string, descriptors: Descriptors, facts: ErrorFacts): VfioError =>
+  new VfioError('ERR_VFIO_ARGUMENT', what, { ...facts, details: { ...facts.details, descriptors } });
 
 const there = (system: SystemCalls, path: string): boolean => typeof system.status(path) !== 'number';
 

@@ -201,6 +201,7 @@ export class Bus {
       group?.members.splice(group.members.indexOf(slot), 1);
       slot.group = undefined;
     }
+    group?.driverLeft();
   }
 
   private matches(slot: Slot, driver: string): boolean {

@@ -87,6 +87,15 @@ export class Group {
     return 0;
   }
 
+  /**
+   * Its last device left vfio-pci: whoever has the group open keeps a file of nothing, and its container, or iommufd, is without it
+   * (seen on 6.1). Earlier kernels kept the group as long as its file.
+   */
+  driverLeft(): void {
+    if (this.exists || this.noiommu || !this.machine.kernel.since('6.1')) return;
+    this.opened?.revoke();
+  }
+
   detach(): void {
     this.container?.detach(this);
     this.container = undefined;
@@ -97,6 +106,8 @@ export class Group {
 }
 
 export class GroupFile extends OpenFile {
+  private revoked = false;
+
   constructor(
     readonly group: Group,
     private readonly machine: Machine,
@@ -109,6 +120,7 @@ export class GroupFile extends OpenFile {
   }
 
   override ioctl(request: number, argument: UserArgument): number {
+    if (this.revoked) return this.answerOfNothing(request, argument);
     switch (request) {
       case 0x3b67:
         return this.status(argument);
@@ -123,9 +135,21 @@ export class GroupFile extends OpenFile {
     }
   }
 
-  protected override released(): void {
+  /** The group is gone; the file stays. */
+  revoke(): void {
+    this.revoked = true;
     this.group.detach();
     this.group.opened = undefined;
+  }
+
+  protected override released(): void {
+    if (!this.revoked) this.revoke();
+  }
+
+  private answerOfNothing(request: number, argument: UserArgument): number {
+    if (request < 0x3b67 || request > 0x3b6a) return -ENOTTY;
+    if (request !== 0x3b69 && argument.bytes === undefined) return -EFAULT;
+    return request === 0x3b69 ? -EINVAL : -ENODEV;
   }
 
   private status(argument: UserArgument): number {
