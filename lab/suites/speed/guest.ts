@@ -80,7 +80,7 @@ test(
 
 /** What is mapped: `huge` pages are as large as the whole. */
 const sizes = [
-  { name: '4 KiB', size: 2 ** 12, memory: 'pages', count: 200 },
+  { name: '4 KiB', size: 2 ** 12, memory: 'pages', count: 1000 },
   { name: '2 MiB of pages', size: 2 ** 21, memory: 'pages', count: 20 },
   { name: '2 MiB, one huge page', size: 2 ** 21, memory: 'huge', count: 50 },
   { name: '1 GiB, one huge page', size: 2 ** 30, memory: 'huge', count: 2 },

@@ -2,13 +2,13 @@
 
 import { Errno } from '../errors/errno.js';
 import { VfioError } from '../errors/error.js';
-import { type CallFacts, check } from '../errors/system-error.js';
+import { type CallFacts, check, systemError } from '../errors/system-error.js';
 import { checkDirtyRange, DirtyPages, type DirtyRange } from '../memory/dirty-pages.js';
 import type { Mapper, MapRequest } from '../memory/mapper.js';
 import type { ExitStep, IoctlPlaces, SystemCalls } from '../seam/system-calls.js';
 import { constants, Ioctl } from '../uapi/constants.js';
 import { decodeType1Info, type Type1Info } from '../uapi/replies.js';
-import { decode, encode } from '../uapi/struct.js';
+import { decode, encode, StructBytes } from '../uapi/struct.js';
 import { structs } from '../uapi/structs.js';
 import type { Container } from './container.js';
 
@@ -18,6 +18,8 @@ const longestReply = 1 << 20;
 /** Maps and unmaps on a container whose IOMMU model is type1 (1, 3 or 6). No policy: that is `Type1Space`. */
 export class Type1 implements Mapper {
   readonly container: Container;
+  private readonly mapCall = new StructBytes(structs.vfio_iommu_type1_dma_map);
+  private readonly unmapCall = new StructBytes(structs.vfio_iommu_type1_dma_unmap);
 
   constructor(container: Container) {
     this.container = container;
@@ -54,13 +56,15 @@ export class Type1 implements Mapper {
   /** Throws `ERR_VFIO_MAPPING`, `ERR_VFIO_NO_MEMORY` ([T1-16] to [T1-33]). */
   map(request: MapRequest): void {
     const { system } = this.usable('VFIO_IOMMU_MAP_DMA');
-    this.mapped(system.ioctl(this.container.fd, Ioctl.VFIO_IOMMU_MAP_DMA, mapBytes(request)), request);
+    const bytes = this.mapCall.set(mapValues(request));
+    this.mapped(system.ioctl(this.container.fd, Ioctl.VFIO_IOMMU_MAP_DMA, bytes), request);
   }
 
   /** As {@link map}, off the main thread: the kernel takes and clears every page, which takes long for large ones. */
   async mapAsync(request: MapRequest): Promise<void> {
     const { system } = this.usable('VFIO_IOMMU_MAP_DMA');
-    this.mapped(await system.ioctlAsync(this.container.fd, Ioctl.VFIO_IOMMU_MAP_DMA, mapBytes(request)), request);
+    const bytes = encode(structs.vfio_iommu_type1_dma_map, mapValues(request));
+    this.mapped(await system.ioctlAsync(this.container.fd, Ioctl.VFIO_IOMMU_MAP_DMA, bytes), request);
   }
 
   /**
@@ -68,9 +72,11 @@ export class Type1 implements Mapper {
    * @returns bytes unmapped
    */
   unmap({ iova, size }: { readonly iova: bigint; readonly size: bigint | number }): bigint {
-    const bytes = encode(structs.vfio_iommu_type1_dma_unmap, { iova, size: BigInt(size) });
-    this.call('VFIO_IOMMU_UNMAP_DMA', bytes, { code: 'ERR_VFIO_MAPPING', details: { iova, size } });
-    return decode(structs.vfio_iommu_type1_dma_unmap, bytes).size;
+    const request = 'VFIO_IOMMU_UNMAP_DMA';
+    const { system, fd, path } = this.usable(request);
+    const result = system.ioctl(fd, Ioctl[request], this.unmapCall.set({ iova, size: BigInt(size) }));
+    if (result >= 0) return this.unmapCall.get('size');
+    throw systemError(result, { syscall: 'ioctl', request, path, code: 'ERR_VFIO_MAPPING', details: { iova, size } });
   }
 
   /** Unmaps everything ([T1-44]; on kernels before 5.12, the whole range that a version 2 container unmaps at once, [T1-38]). */
@@ -244,9 +250,9 @@ export class Type1 implements Mapper {
   }
 }
 
-function mapBytes({ iova, address, size, read, write }: MapRequest): Uint8Array {
+function mapValues({ iova, address, size, read, write }: MapRequest) {
   const flags = (read ? constants.VFIO_DMA_MAP_FLAG_READ : 0) | (write ? constants.VFIO_DMA_MAP_FLAG_WRITE : 0);
-  return encode(structs.vfio_iommu_type1_dma_map, { flags, vaddr: address, iova, size: BigInt(size) });
+  return { flags, vaddr: address, iova, size: BigInt(size) };
 }
 
 /** `struct vfio_bitmap`, without its address. */

@@ -7,7 +7,7 @@ import type { Mapper, MapperInfo, MapRequest } from '../memory/mapper.js';
 import type { ExitStep, Fd, SystemCalls } from '../seam/system-calls.js';
 import { IommufdIoctl, iommufdConstants, iommufdStructs } from '../uapi/iommufd.js';
 import { decodeIovaRanges, encodeIovaRanges } from '../uapi/iova-ranges.js';
-import { decode, encode } from '../uapi/struct.js';
+import { decode, encode, StructBytes } from '../uapi/struct.js';
 import type { Iommufd, IommufdCall } from './iommufd.js';
 import { IommufdObject } from './object.js';
 
@@ -46,6 +46,9 @@ export interface CopyRequest extends IoasAccess {
 
 /** Maps and unmaps in an address space of an iommufd. No policy: that is `IommufdSpace`. */
 export class Ioas extends IommufdObject implements Mapper {
+  private readonly mapCall = new StructBytes(iommufdStructs.iommu_ioas_map, { ioas_id: this.id });
+  private readonly unmapCall = new StructBytes(iommufdStructs.iommu_ioas_unmap, { ioas_id: this.id });
+
   /** A new one. Several may be in one iommufd ([IFD-22]). */
   static allocate(iommufd: Iommufd): Ioas {
     const bytes = encode(iommufdStructs.iommu_ioas_alloc);
@@ -117,18 +120,18 @@ export class Ioas extends IommufdObject implements Mapper {
 
   /** Throws `ERR_VFIO_MAPPING`, `ERR_VFIO_NO_MEMORY` ([IFD-24] to [IFD-27]). */
   map(request: MapRequest): void {
-    this.iommufd.call('IOMMU_IOAS_MAP', this.mapBytes(request), () => mapFacts(request));
+    this.iommufd.call('IOMMU_IOAS_MAP', this.mapCall.set(mapValues(request)), () => mapFacts(request));
   }
 
   async mapAsync(request: MapRequest): Promise<void> {
-    await this.iommufd.callAsync('IOMMU_IOAS_MAP', this.mapBytes(request), mapFacts(request));
+    const bytes = encode(iommufdStructs.iommu_ioas_map, { ioas_id: this.id, ...mapValues(request) });
+    await this.iommufd.callAsync('IOMMU_IOAS_MAP', bytes, mapFacts(request));
   }
 
   /** As {@link map}, where the kernel chooses. @returns the device address */
   mapAnywhere(request: Omit<MapRequest, 'iova'>): bigint {
-    const bytes = this.mapBytes(request);
-    this.iommufd.call('IOMMU_IOAS_MAP', bytes, () => mapFacts(request));
-    return decode(iommufdStructs.iommu_ioas_map, bytes).iova;
+    this.iommufd.call('IOMMU_IOAS_MAP', this.mapCall.set(mapValues(request)), () => mapFacts(request));
+    return this.mapCall.get('iova');
   }
 
   /**
@@ -203,24 +206,18 @@ export class Ioas extends IommufdObject implements Mapper {
   }
 
   private unmapBytes(range: { readonly iova: bigint; readonly length: bigint }): bigint {
-    const bytes = encode(iommufdStructs.iommu_ioas_unmap, { ioas_id: this.id, ...range });
-    this.iommufd.call('IOMMU_IOAS_UNMAP', bytes, {
+    this.iommufd.call('IOMMU_IOAS_UNMAP', this.unmapCall.set(range), () => ({
       codes: { ENOENT: 'ERR_VFIO_MAPPING', EINVAL: 'ERR_VFIO_MAPPING' },
       means: { ENOENT: 'nothing is mapped there, or a mapping reaches over an end of the range' },
       details: { ioas: this.id, ...range },
-    });
-    return decode(iommufdStructs.iommu_ioas_unmap, bytes).length;
+    }));
+    return this.unmapCall.get('length');
   }
+}
 
-  private mapBytes({ iova, address, size, ...access }: Omit<MapRequest, 'iova'> & { iova?: bigint }): Uint8Array {
-    return encode(iommufdStructs.iommu_ioas_map, {
-      flags: mapFlags(access, iova !== undefined),
-      ioas_id: this.id,
-      user_va: address,
-      length: BigInt(size),
-      iova: iova ?? 0n,
-    });
-  }
+function mapValues({ iova, address, size, ...access }: Omit<MapRequest, 'iova'> & { iova?: bigint }) {
+  const flags = mapFlags(access, iova !== undefined);
+  return { flags, user_va: address, length: BigInt(size), iova: iova ?? 0n };
 }
 
 function mapFlags({ read, write }: IoasAccess, fixed: boolean): number {

@@ -308,8 +308,9 @@ export abstract class IovaSpace implements DmaSpace {
   }
 
   private mapOrUndo(plan: Plan, backing: Backing, put: (request: MapRequest) => void): void {
+    const { iova, size, read, write } = plan;
     try {
-      put({ ...plan, address: backing.address });
+      put({ iova, size, read, write, address: backing.address });
     } catch (thrown) {
       this.discard(backing, plan);
       // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
@@ -335,7 +336,7 @@ export abstract class IovaSpace implements DmaSpace {
     if (this.mappingsLeft !== undefined) this.mappingsLeft--;
     if (locks) this.locked.add(plan.size);
     const buffer = new ContiguousBuffer({
-      bytes: backing.bytes.subarray(0, length),
+      bytes: length === backing.bytes.length ? backing.bytes : backing.bytes.subarray(0, length),
       length,
       address,
       ticket: file === undefined ? undefined : { ...file, mapped: plan.size, length, address },

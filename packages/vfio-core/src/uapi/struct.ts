@@ -60,7 +60,8 @@ export function encode<S extends Struct>(
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);
   const given: Record<string, number | bigint | undefined> = values;
-  for (const [name, { offset, kind }] of Object.entries(struct.fields)) {
+  for (const name in struct.fields) {
+    const { offset, kind } = struct.fields[name] as Field;
     const value = given[name] ?? (tellsLength(name, offset) ? length : undefined);
     if (value !== undefined && kind !== undefined) store(view, offset, kind, value, name);
   }
@@ -81,10 +82,43 @@ export function decode<S extends Struct>(struct: S, bytes: Uint8Array, at = 0): 
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const values: Record<string, number | bigint> = {};
-  for (const [name, { offset, kind }] of Object.entries(struct.fields)) {
+  for (const name in struct.fields) {
+    const { offset, kind } = struct.fields[name] as Field;
     if (kind !== undefined) values[name] = load(view, at + offset, kind);
   }
   return values as StructValues<S>;
+}
+
+/** The bytes of a structure, made once for a call that is made often: to make them anew costs more than such a call. */
+export class StructBytes<S extends Struct> {
+  private readonly struct: S;
+  private readonly bytes: Uint8Array<ArrayBuffer>;
+  private readonly view: DataView;
+
+  /** @param values of the fields that stay */
+  constructor(struct: S, values: Partial<StructValues<S>> = {}) {
+    this.struct = struct;
+    this.bytes = encode(struct, values);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  /**
+   * Sets fields. Throws as {@link encode}.
+   * @returns the bytes, good until the next time
+   */
+  set(values: Partial<StructValues<S>>): Uint8Array<ArrayBuffer> {
+    const given = values as Readonly<Record<string, number | bigint>>;
+    for (const name in given) {
+      const { offset, kind } = this.struct.fields[name] as Field;
+      if (kind !== undefined) store(this.view, offset, kind, given[name] as number | bigint, name);
+    }
+    return this.bytes;
+  }
+
+  get<K extends keyof StructValues<S> & string>(name: K): StructValues<S>[K] {
+    const { offset, kind } = this.struct.fields[name] as Field;
+    return load(this.view, offset, kind as FieldKind) as StructValues<S>[K];
+  }
 }
 
 const tellsLength = (name: string, offset: number): boolean => offset === 0 && (name === 'argsz' || name === 'size');

@@ -14,6 +14,7 @@ import {
   type Struct,
   structs,
 } from './index.js';
+import { StructBytes } from './struct.js';
 
 const code = (run: () => unknown) => {
   try {
@@ -51,6 +52,17 @@ describe('the tables of the VFIO interface', () => {
     expect(constants.VFIO_DEVICE_DETACH_IOMMUFD_PT).toBe(0x3b78);
     expect(IommufdIoctl.IOMMU_DESTROY).toBe(0x3b80);
     expect(IommufdIoctl.IOMMU_IOAS_CHANGE_PROCESS).toBe(0x3b92);
+  });
+
+  it('sets fields of bytes that are made once, and leaves the others', () => {
+    const made = new StructBytes(iommufdStructs.iommu_ioas_unmap, { ioas_id: 7 });
+    const bytes = made.set({ iova: 0x1000n, length: 0x2000n });
+    expect(bytes).toEqual(encode(iommufdStructs.iommu_ioas_unmap, { ioas_id: 7, iova: 0x1000n, length: 0x2000n }));
+    expect(made.set({ length: 0x3000n })).toBe(bytes);
+    // What the kernel writes there.
+    new DataView(bytes.buffer).setBigUint64(16, 0x5000n, true);
+    expect([made.get('ioas_id'), made.get('iova'), made.get('length')]).toEqual([7, 0x1000n, 0x5000n]);
+    expect(code(() => made.set({ length: -1n }))).toBe('ERR_VFIO_ARGUMENT');
   });
 
   it('encodes a structure byte for byte, argsz filled in', () => {
