@@ -129,3 +129,26 @@ it('a space without a device tells what memory may be locked, and that nothing c
   using space = openSpace({ backend: sim });
   expect(space.headroom()).toMatchObject({ memlock: { limit: 1 << 20 }, mappings: undefined, largestFree: 0n });
 });
+
+it('behind an IOMMU with larger pages than the system’s, memory comes in those, and registers are not blamed for a refusal', async () => {
+  const sim = simulation({ iommu: { pageSizes: 0x1_0000n }, devices: { [first]: edu() } });
+  using device = await openDevice(first, { backend: sim });
+  const { dma } = device;
+  const buffers = [1, 65537, 100].map((bytes) => dma.allocate(bytes));
+  expect([dma.pageSize, sim.mappings.map(({ size }) => size)]).toEqual([65536, [65536, 131072, 65536]]);
+  for (const buffer of buffers) expect(Number(buffer.address) % 65536).toBe(0);
+  const fd = sim.memfd('odd');
+  sim.truncate(fd, 1 << 20);
+  // Where the system puts it is no multiple of the IOMMU's pages, sooner or later.
+  const refusals = Array.from({ length: 4 }, (_, i) => {
+    try {
+      dma.map({ fd, offset: 0, length: 65536 * (i + 1) });
+      return undefined;
+    } catch (thrown) {
+      return String(thrown);
+    }
+  }).filter((text) => text !== undefined);
+  sim.close(fd);
+  expect(refusals.length).toBeGreaterThan(0);
+  for (const text of refusals) expect(text).not.toContain('registers');
+});

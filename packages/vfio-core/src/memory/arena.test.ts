@@ -27,6 +27,26 @@ describe('an arena', () => {
   });
 });
 
+describeLinux('an arena of larger pages than the system’s', () => {
+  it('gives pieces that begin at a multiple of them, and shares those alone', () => {
+    const system = linux();
+    const arena = new DmaArena(system, 1 << 16);
+    const pieces = Array.from({ length: 8 }, (_, index) => arena.allocate(1 + (index << 16)));
+    for (const { mapping, skipped, size, offset } of pieces) {
+      expect((mapping.address + BigInt(skipped)) % 65536n).toBe(0n);
+      mapping.bytes.fill(0x11).fill(0x22, skipped, skipped + size);
+      const view = attachDma(
+        { fd: pieces[0]?.fd ?? -1, offset, mapped: size, length: size, address: 0n },
+        { backend: system },
+      );
+      expect(view.bytes.every((byte) => byte === 0x22)).toBe(true);
+      view.close();
+    }
+    for (const piece of pieces) arena.free(piece);
+    arena.close();
+  });
+});
+
 describeLinux('an arena in memory of Linux', () => {
   it('shows a view of a freed piece zeros for ever: neither sees the other, whatever is allocated later', () => {
     const system = linux();

@@ -8,7 +8,11 @@ import type { Fd, MemoryMapping, SystemCalls } from '../seam/system-calls.js';
 /** A page-granular piece of the file, mapped. */
 export interface ArenaPiece {
   readonly mapping: MemoryMapping;
-  /** Place in the file, for a view from another thread. */
+  /** Bytes of {@link mapping} before the piece: where pages are larger than the system's, it begins at a multiple of theirs. */
+  readonly skipped: number;
+  /** Bytes; whole pages. */
+  readonly size: number;
+  /** Place of the piece in the file, for a view from another thread. */
   readonly fd: Fd;
   readonly offset: number;
 }
@@ -49,27 +53,31 @@ export class DmaArena {
   allocate(bytes: number): ArenaPiece {
     if (this.shut) throw new VfioError('ERR_VFIO_CLOSED', 'the address space was closed.');
     const fd = this.file();
-    const size = Math.ceil(bytes / this.pageSize) * this.pageSize;
+    const { pageSize, system } = this;
+    const size = Math.ceil(bytes / pageSize) * pageSize;
+    // The system aligns to its own pages, or to huge ones.
+    const length = this.hugePages === 0 ? size + pageSize - system.pageSize : size;
     const offset = this.length;
-    check(this.system.truncate(fd, offset + size), {
+    check(system.truncate(fd, offset + length), {
       what: `growing DMA memory by ${size} bytes`,
       syscall: 'ftruncate',
       code: 'ERR_VFIO_NO_MEMORY',
     });
-    const mapping = this.system.memory({ kind: 'file', fd, offset, length: size });
+    const mapping = system.memory({ kind: 'file', fd, offset, length });
     if (typeof mapping === 'number') {
-      this.system.truncate(fd, offset);
+      system.truncate(fd, offset);
       throw systemError(mapping, { what: `mapping ${size} bytes`, syscall: 'mmap', ...this.refusal() });
     }
-    this.length = offset + size;
-    return { mapping, fd, offset };
+    this.length = offset + length;
+    const skipped = Number(BigInt.asUintN(64, -mapping.address) % BigInt(pageSize));
+    return { mapping, skipped, size, fd, offset: offset + skipped };
   }
 
   /** Unmaps a piece and gives its pages back. Only for memory that no device can reach any more. */
-  free({ mapping, fd, offset }: ArenaPiece): void {
+  free({ mapping, skipped, fd, offset }: ArenaPiece): void {
     const { length } = mapping;
     mapping.unmap();
-    if (this.fd === fd) this.system.punchHole(fd, offset, length);
+    if (this.fd === fd) this.system.punchHole(fd, offset - skipped, length);
   }
 
   /** Idempotent. Pieces that were not freed stay mapped: they were leaked on purpose. */

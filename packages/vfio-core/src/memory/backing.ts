@@ -14,8 +14,8 @@ export interface Backing {
   readonly size: number;
   /** Where another thread finds it; undefined for memory without a descriptor of ours. */
   readonly file: { readonly fd: number; readonly offset: number } | undefined;
-  /** Pages of it are locked; registers have none. */
-  readonly locks: boolean;
+  /** Pages of memory are locked; a copy of a mapping locks none again, and registers have none. */
+  readonly kind: 'memory' | 'copy' | 'registers';
   /** Its pages may be lent from the page of zeros as long as nobody wrote them. */
   readonly mayBeLent: boolean;
   /** Calls `step` before the memory goes, if it can go by itself; gives a function that takes the step out again. */
@@ -60,7 +60,7 @@ function programBacking(
     address: start + BigInt(bytes.byteOffset),
     size: bytes.length,
     file: undefined,
-    locks: true,
+    kind: 'memory',
     mayBeLent: true,
     release: nothing,
   };
@@ -86,7 +86,7 @@ function fileBacking(system: SystemCalls, { fd, offset = 0, length }: FileRange,
     size: length,
     // The descriptor is the program's: by the time of a ticket its number may be another file's.
     file: undefined,
-    locks: true,
+    kind: 'memory',
     mayBeLent: false,
     release: () => mapping.unmap(),
   };
@@ -104,7 +104,7 @@ function deviceBacking({ device, region, offset = 0, length }: DeviceRange, page
     address: mapping.address,
     size,
     file: undefined,
-    locks: false,
+    kind: 'registers',
     mayBeLent: false,
     beforeItGoes: (step) => device.onClose('windows', step),
     release: () => mapping.close(),

@@ -145,7 +145,7 @@ export class IommufdSpace extends IovaSpace {
         address: 0n,
         size,
         file: undefined,
-        locks: false,
+        kind: 'copy',
         mayBeLent: false,
         beforeItGoes: (step) => space.beforeItGoes(buffer, step),
         release: () => {},

@@ -219,7 +219,7 @@ export abstract class IovaSpace implements DmaSpace {
   ): DmaBuffer {
     let plan: Plan;
     try {
-      plan = this.plan(backing.size, options, backing.locks);
+      plan = this.plan(backing.size, options, backing.kind === 'memory');
     } catch (thrown) {
       backing.release();
       throw thrown;
@@ -331,7 +331,8 @@ export abstract class IovaSpace implements DmaSpace {
   }
 
   private own(backing: Backing, plan: Plan, length: number): DmaBuffer {
-    const { file, locks } = backing;
+    const { file, kind } = backing;
+    const locks = kind === 'memory';
     const address = plan.iova;
     if (this.mappingsLeft !== undefined) this.mappingsLeft--;
     if (locks) this.locked.add(plan.size);
@@ -435,10 +436,16 @@ const noDeviceYet = (): VfioError =>
 
 /** Freed with the arena's own rules. */
 function arenaBacking(arena: DmaArena, piece: ArenaPiece): Backing {
-  const { mapping, fd, offset } = piece;
-  const { bytes, address, length } = mapping;
-  const file = { fd, offset };
-  return { bytes, address, size: length, file, locks: true, mayBeLent: false, release: () => arena.free(piece) };
+  const { mapping, skipped, size, fd, offset } = piece;
+  return {
+    bytes: size === mapping.length ? mapping.bytes : mapping.bytes.subarray(skipped, skipped + size),
+    address: mapping.address + BigInt(skipped),
+    size,
+    file: { fd, offset },
+    kind: 'memory',
+    mayBeLent: false,
+    release: () => arena.free(piece),
+  };
 }
 
 /**

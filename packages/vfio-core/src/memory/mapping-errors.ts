@@ -9,7 +9,7 @@ import type { IovaAllocator } from './iova-allocator.js';
 import { mappingOutOfMemory } from './memlock.js';
 
 /** What was thrown, with what is known of the memory added. */
-export function explainMapping(system: SystemCalls, thrown: unknown, { size, bytes }: Backing): unknown {
+export function explainMapping(system: SystemCalls, thrown: unknown, { size, kind }: Backing): unknown {
   if (!isVfioError(thrown)) return thrown;
   const { errno, syscall = 'ioctl', request, path } = thrown;
   if (errno === undefined) return thrown;
@@ -23,7 +23,7 @@ export function explainMapping(system: SystemCalls, thrown: unknown, { size, byt
   };
   if (errno === Errno.ENOMEM) return mappingOutOfMemory(system, size, thrown);
   if (errno === Errno.ENOSPC) return tooManyMappings(facts);
-  if (bytes.length === 0) {
+  if (kind === 'registers') {
     return new VfioError('ERR_VFIO_MAPPING', "the kernel does not let devices reach another device's registers here.", {
       ...facts,
       remedy:
