@@ -190,7 +190,7 @@ export class Bus {
     const { group } = slot;
     slot.unbinding = slot.signalled = false;
     if (slot.driver === 'vfio-pci') setPower(slot.function, 0);
-    slot.driver = slot.vfioIndex = undefined;
+    slot.driver = slot.vfioIndex = slot.token = undefined;
     if (group?.noiommu) {
       this.groups.delete(group.number);
       group.members.length = 0;

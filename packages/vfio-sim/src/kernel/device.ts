@@ -6,6 +6,7 @@ import { addCapabilities, type UserArgument } from './argument.js';
 import { VirtualConfig } from './config/virtual-config.js';
 import { EAGAIN, EFAULT, EINVAL, ENOTTY } from './errno.js';
 import { OpenFile } from './fds.js';
+import { deviceFeature } from './feature.js';
 import { hotReset, hotResetInfo } from './hot-reset.js';
 import { Interrupts, irqCount } from './irqs.js';
 import type { Machine } from './machine.js';
@@ -142,6 +143,8 @@ export class DeviceFile extends OpenFile {
         return hotResetInfo(this.device, argument);
       case 0x3b71:
         return hotReset(this.device, argument);
+      case 0x3b75:
+        return this.device.machine.kernel.since('5.7') ? deviceFeature(this.device.slot, argument) : -ENOTTY;
       case 0x3b76:
         // BIND_IOMMUFD is for device files alone ([IFD-4]).
         return this.device.machine.build.VFIO_DEVICE_CDEV ? -EINVAL : -ENOTTY;

@@ -12,6 +12,7 @@ import { type Machine, TASK } from './machine.js';
 import { NoIommu } from './noiommu.js';
 import type { DmaDomain, PciFunction } from './pci/function.js';
 import type { Slot } from './pci/slot.js';
+import { checkToken, tokenBehind } from './pci/vf-token.js';
 
 const VIABLE = 1;
 const CONTAINER_SET = 2;
@@ -233,9 +234,10 @@ export class GroupFile extends OpenFile {
   private find(name: string): Slot | number {
     const slot = this.group.members.find(({ address }) => name === address || name.startsWith(`${address} `));
     if (slot === undefined || !slot.offersVfio) return -ENODEV;
-    const more = name.slice(slot.address.length).replace(/^ +/, '');
-    if (more === '') return name === slot.address || this.machine.kernel.since('5.7') ? slot : -ENODEV;
-    // Nothing here is a function of SR-IOV, so that a token is as wrong as anything else.
-    return this.machine.kernel.since('5.7') ? -EINVAL : -ENODEV;
+    if (!this.machine.kernel.since('5.7')) return name === slot.address ? slot : -ENODEV;
+    const token = tokenBehind(name.slice(slot.address.length));
+    if (typeof token === 'number') return token;
+    const refused = checkToken(slot, token, this.machine.log);
+    return refused < 0 ? refused : slot;
   }
 }

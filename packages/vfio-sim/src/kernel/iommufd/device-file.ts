@@ -6,8 +6,10 @@ import { E2BIG, EBADF, EBADFD, EBUSY, EFAULT, EINVAL, EOPNOTSUPP } from '../errn
 import { OpenFile } from '../fds.js';
 import type { Machine } from '../machine.js';
 import type { Slot } from '../pci/slot.js';
+import { checkToken, tokenOf } from '../pci/vf-token.js';
 import { BoundDevice } from './bound-device.js';
 import { IommufdContext } from './context.js';
+import { readUser } from './user-memory.js';
 
 const PASID = 1;
 const TOKEN = 1;
@@ -65,12 +67,13 @@ export class DeviceCdevFile extends OpenFile {
     const group = slot.group;
     if (group === undefined || group.opened !== undefined) return -EBUSY;
     if (this.device !== undefined) return -EINVAL;
+    // Earlier kernels let everybody open virtual functions this way ([IFD-15]).
+    const refused = withToken ? this.checkToken(checked) : 0;
+    if (refused < 0) return refused;
     const context = machine.fds.get(fd);
     if (context === undefined) return -EBADF;
     if (!(context instanceof IommufdContext)) return -EBADFD;
     if (slot.device !== undefined) return -EINVAL;
-    // No device here is or has a virtual function in use, so that a token is as wrong as any ([IFD-15]).
-    if ((checked.getUint32(4, true) & TOKEN) !== 0) return -EINVAL;
     const bound = BoundDevice.claim(context, machine, slot);
     if (typeof bound === 'number') return bound;
     const device = slot.openDevice({
@@ -93,6 +96,13 @@ export class DeviceCdevFile extends OpenFile {
     this.bound = bound;
     checked.setUint32(12, bound.id, true);
     return 0;
+  }
+
+  private checkToken(view: DataView): number {
+    const { slot, machine } = this;
+    if ((view.getUint32(4, true) & TOKEN) === 0) return checkToken(slot, undefined, machine.log);
+    const bytes = readUser(machine.memory.space, view.getBigUint64(16, true), 16);
+    return bytes === undefined ? -EFAULT : checkToken(slot, tokenOf(bytes), machine.log);
   }
 
   private attach(argument: UserArgument): number {

@@ -9,6 +9,7 @@ import type { BoundDevice } from '../iommufd/bound-device.js';
 import type { Machine, Parameters } from '../machine.js';
 import type { PciFunction } from './function.js';
 import { resetAndRestore, setPower } from './saved-state.js';
+import type { VfToken } from './vf-token.js';
 
 /** Drivers that leave DMA to whoever wants it ([GRP-8]). */
 const HARMLESS = new Set(['vfio-pci', 'pci-stub', 'pcieport']);
@@ -32,6 +33,8 @@ export class Slot {
   needsReset = false;
   /** How many virtual functions it can make. */
   virtualFunctions = 0;
+  /** The secret for them, once somebody chose one; before, nobody can know it ([FEAT-14]). */
+  token: VfToken | undefined;
   /** The function that made this one. */
   physical: Slot | undefined;
   /** Other functions on its bus. */
