@@ -36,6 +36,31 @@ function staysMaster(w: World): boolean {
   return ((command[0] as number) & 4) !== 0;
 }
 
+/** The physical function is opened with a token, which stays; its virtual function, made afterwards, opens with that one alone. */
+function tokenOfVirtualFunction(w: World, token: string): void {
+  const { sriov } = machine;
+  const virtual = sriov.replace(/.$/, '1');
+  const make = (count: number) => w.system.writeFile(`/sys/bus/pci/devices/${sriov}/sriov_numvfs`, `${count}`);
+  w.is(w.bind(sriov, 'vfio-pci'), 0, 'bind of the physical function');
+  const { group } = w.ready(sriov);
+  w.ok(w.deviceFd(group, `${sriov} ${token}`), 'the physical function, with the token');
+  w.closeAll();
+  w.setParameter('vfio_pci', 'enable_sriov', 'Y');
+  const made = make(1);
+  const answers: number[] = [];
+  if (made === 0) {
+    const ready = w.ready(virtual);
+    answers.push(w.deviceFd(ready.group, virtual));
+    answers.push(w.deviceFd(ready.group, `${virtual} vf_token=ffffffff-4455-6677-8899-aabbccddeeff`));
+    answers.push(Math.min(0, w.deviceFd(ready.group, `${virtual} ${token}`)));
+    w.closeAll();
+  }
+  const ended = make(0);
+  w.setParameter('vfio_pci', 'enable_sriov', 'N');
+  w.is([made, ended], [0, 0], 'a virtual function, made and taken away');
+  w.is(answers, [E.ACCES, E.ACCES, 0], 'the virtual function without the token, with another, with it');
+}
+
 const nameOf = (length: number): Uint8Array => new Uint8Array(length + 1).fill(0x61, 0, length);
 
 export const deviceFdItems: readonly Item[] = [
@@ -147,7 +172,7 @@ export const deviceFdItems: readonly Item[] = [
   ),
   changed(
     'GRP-32',
-    'From 5.7 a token may follow the name; EINVAL for a device that takes none, and for anything else behind the name.',
+    'From 5.7 a token may follow the name; EINVAL for a device that takes none, and for anything else behind the name. A virtual function needs the one that its physical function was opened with: else EACCES.',
     {
       below: '5.7',
       run: (w) => {
@@ -165,6 +190,8 @@ export const deviceFdItems: readonly Item[] = [
         w.is(w.deviceFd(group, `${machine.edu} vf_token=1234`), E.INVAL, 'no token');
         w.is(w.deviceFd(group, `${machine.edu} other=1`), E.INVAL, 'something else');
         w.is(w.deviceFd(group, `${machine.nvme} ${token}`), E.NODEV, 'another device');
+        w.closeAll();
+        tokenOfVirtualFunction(w, token);
       },
     },
   ),
