@@ -2,6 +2,7 @@
 
 import {
   type Descriptors,
+  findDeviceFile,
   type IovaSpace,
   isVfioError,
   type OpenOptions,
@@ -80,6 +81,27 @@ describe('a device opens with what another process has opened', () => {
     expect(sim.openFds.map(({ path }) => path)).toEqual(['/dev/vfio/7']);
     sim.close(group);
   });
+});
+
+it('a group that was passed on opens each of its devices, with the same number', async () => {
+  const other = '0000:01:00.1';
+  const sim = simulation({ devices: { [address]: edu(), [other]: edu() }, groups: { 7: [address, other] } });
+  const [container, group] = [parent.container(sim), parent.group(sim)];
+  using space = openSpace({ backend: sim, descriptors: { container } });
+  const first = await openDevice(address, { space, descriptors: { group } });
+  // The space's own container, too.
+  const second = await openDevice(other, { space, descriptors: { container, group } });
+  expect(sim.openFds.map(({ fd }) => fd)).toEqual(expect.arrayContaining([container, group]));
+  first.close();
+  second.close();
+  space.close();
+  expect(sim.openFds).toEqual([]);
+});
+
+it.each([null, 5, 'container'])('%j as descriptors is refused in words', async (descriptors) => {
+  const options = { backend: machine(), descriptors } as unknown as OpenOptions;
+  await expect(openDevice(address, options)).rejects.toThrow('ERR_VFIO_ARGUMENT');
+  expect(() => openSpace(options as object)).toThrow('ERR_VFIO_ARGUMENT');
 });
 
 describe('descriptors that do not do', () => {
@@ -224,5 +246,30 @@ describe('a device opens by the files of iommufd that another process has opened
     );
     expect(refusal).toMatchObject({ code: 'ERR_VFIO_ARGUMENT', message: expect.stringContaining('another iommufd') });
     expect(sim.openFds.map(({ fd }) => fd)).toEqual([theirs]);
+  });
+
+  it('nor where the space has a device of its own already; a sibling of that one may come bound', async () => {
+    const [lone, one, two] = [address, '0000:02:00.0', '0000:02:00.1'] as const;
+    const sim = simulation({
+      kernel: '6.12',
+      iommufd: true,
+      devices: { [lone]: edu(), [one]: edu(), [two]: edu() },
+      groups: { 8: [one, two] },
+    });
+    const deviceFile = (name: string) => sim.open(findDeviceFile(sim, name) ?? '', 2);
+    const ours = iommufd(sim);
+    using space = openSpace({ backend: sim, descriptors: { iommufd: ours } });
+    const theirs = iommufd(sim);
+    const ioas = new Uint8Array(12);
+    ioas[0] = 12;
+    expect(sim.ioctl(theirs, 0x3b81, ioas)).toBe(0);
+    using _first = await openDevice(one, { space });
+    const alien = deviceFile(lone);
+    bind(sim, alien, theirs);
+    await expect(openDevice(lone, { space, descriptors: { device: alien } })).rejects.toThrow('another iommufd');
+    const sibling = deviceFile(two);
+    bind(sim, sibling, ours);
+    using _second = await openDevice(two, { space, descriptors: { device: sibling } });
+    sim.close(theirs);
   });
 });

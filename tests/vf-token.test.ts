@@ -89,3 +89,14 @@ describe.each(kernels)('a VF token on the simulated $kernel, by way of $way', ({
     expect(feature(24, 0x30000)).toBe(-22);
   });
 });
+
+it('goes by the device’s own file where the kernel has no groups', async () => {
+  const sim = simulation({
+    kernel: '7.3',
+    iommufd: true,
+    build: { VFIO_GROUP: false },
+    devices: { [pf]: { model: edu(), virtualFunctions: 2 } },
+  });
+  using device = await openDevice(pf, { backend: sim, vfToken: secret });
+  expect(device.dma).toMatchObject({ way: { name: 'iommufd' } });
+});

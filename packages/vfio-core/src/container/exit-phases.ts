@@ -7,10 +7,10 @@ export const exitPhase = {
   'bus master': 10,
   windows: 20,
   device: 30,
-  /** Out of the device's reach first, */
+  /** Out of the device's reach first: by itself where others have the container too, or else with it, */
   'memory unmapped': 40,
+  group: 50,
+  container: 60,
   /** then free. */
-  'memory freed': 50,
-  group: 60,
-  container: 70,
+  'memory freed': 70,
 } as const;

@@ -125,7 +125,7 @@ export interface Device {
    * @returns a function that takes the step out again
    */
   onClose(phase: ClosePhase, step: () => void): () => void;
-  /** Interrupts off, bus mastering off, windows unmapped, device closed, memory unmapped and freed, group and container closed. Idempotent. */
+  /** Interrupts off, bus mastering off, windows unmapped, device closed, group and container closed, memory unmapped and freed. Idempotent. */
   close(): void;
   [Symbol.dispose](): void;
   [Symbol.asyncDispose](): Promise<void>;

@@ -23,10 +23,12 @@ export class AddressPlan {
   private iovas: IovaAllocator | undefined;
   private pageSizes = 0n;
   private page: number;
+  private readonly systemPage: number;
 
   /** @param pageSize the system's, in bytes */
   constructor(pageSize: number) {
     this.page = pageSize;
+    this.systemPage = pageSize;
   }
 
   /** Bytes; the granularity of mappings. */
@@ -66,9 +68,9 @@ export class AddressPlan {
     if (alignment !== undefined && !isPower(alignment)) {
       throw refuse(`an alignment of ${alignment} is not a power of two (a number).`);
     }
-    if (hugePages !== 0 && (!isPower(hugePages) || hugePages <= pageSize)) {
+    if (hugePages !== 0 && (!isPower(hugePages) || hugePages <= this.systemPage || hugePages < pageSize)) {
       throw refuse(
-        `huge pages of ${hugePages} bytes: a size is a power of two above ${pageSize}, mostly 2 ** 21 or 2 ** 30.`,
+        `huge pages of ${hugePages} bytes: a size is a power of two, larger than the system's pages, mostly 2 ** 21 or 2 ** 30.`,
       );
     }
     for (const address of [at, below]) {

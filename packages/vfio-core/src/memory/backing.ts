@@ -80,6 +80,7 @@ function fileBacking(system: SystemCalls, { fd, offset = 0, length }: FileRange,
     });
   }
   const { bytes, address } = mapping;
+  checkPlace(address, pageSize, () => mapping.unmap());
   return {
     bytes,
     address,
@@ -99,6 +100,7 @@ function deviceBacking({ device, region, offset = 0, length }: DeviceRange, page
   const size = length ?? device.channel.region(region).size - offset;
   checkRange(offset, size, pageSize);
   const mapping = device.channel.mapRange(region, offset, size);
+  checkPlace(mapping.address, pageSize, () => mapping.close());
   return {
     bytes: new Uint8Array(0),
     address: mapping.address,
@@ -109,6 +111,16 @@ function deviceBacking({ device, region, offset = 0, length }: DeviceRange, page
     beforeItGoes: (step) => device.onClose('windows', step),
     release: () => mapping.close(),
   };
+}
+
+/** Where the IOMMU's pages are larger than the system's, what the system maps may begin amid one ([T1-19]). */
+function checkPlace(address: bigint, pageSize: number, release: () => void): void {
+  if (address % BigInt(pageSize) === 0n) return;
+  release();
+  throw new VfioError('ERR_VFIO_MAPPING', `the system put it where no page of the IOMMU (${pageSize} bytes) begins.`, {
+    remedy: 'Use memory of allocate(), which begins where one does.',
+    details: { address, pageSize },
+  });
 }
 
 const noMemory = (source: unknown): VfioError =>

@@ -5,7 +5,7 @@ import { isVfioError, VfioError } from '../errors/error.js';
 import type { DeviceFile } from '../iommufd/device-file.js';
 import { Hwpt } from '../iommufd/hwpt.js';
 import type { Ioas } from '../iommufd/ioas.js';
-import { DirtyPages, type DirtyRange } from './dirty-pages.js';
+import { checkDirtyRange, DirtyPages, type DirtyRange } from './dirty-pages.js';
 import type { DirtySource } from './dirty-tracker.js';
 
 /** One page table, or one for each kind of IOMMU that devices are behind. Going over leaves no gap in translation ([IFD-11]). */
@@ -48,15 +48,21 @@ export class HwptTracking implements DirtySource {
       });
     }
     const table = Hwpt.allocate({ device, ioas: this.ioas, dirtyTracking: true });
+    try {
+      table.setDirtyTracking(true);
+      file.attach(table);
+    } catch (thrown) {
+      table.destroy();
+      throw thrown;
+    }
     this.tables.push(table);
-    table.setDirtyTracking(true);
-    file.attach(table);
     this.files.add(file);
   }
 
   read(range: DirtyRange, clear: boolean): DirtyPages {
     const [first, ...others] = this.tables.map((table) => table.readDirty(range, clear));
-    if (first === undefined) throw new VfioError('ERR_VFIO_CLOSED', 'no device is tracked.');
+    // No device, so nothing was written.
+    if (first === undefined) return new DirtyPages(range, new Uint8Array(checkDirtyRange(range)));
     const bitmap = Uint8Array.from(first.bitmap, (byte, at) =>
       others.reduce((bits, pages) => bits | (pages.bitmap[at] ?? 0), byte),
     );

@@ -1,7 +1,7 @@
 /** An address space of an iommufd, and the devices that are attached to it by their own files. */
 
 import { type BackendOption, defaultBackend } from '../backend.js';
-import type { IommuGroup } from '../container/find-group.js';
+import { deviceExists, findGroup, type IommuGroup } from '../container/find-group.js';
 import { notViable } from '../container/refusals.js';
 import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
@@ -52,7 +52,7 @@ export class IommufdSpace extends IovaSpace {
     family = new Set<IommufdSpace>(),
   ) {
     const counts = iommufd.accounting === 'process' ? 'process' : 'own';
-    super({ mapper: ioas, way, closesItself, counts });
+    super({ mapper: ioas, way, closesItself, counts, endsWithItsFiles: false });
     this.iommufd = iommufd;
     this.ioas = ioas;
     this.family = family.add(this);
@@ -96,13 +96,14 @@ export class IommufdSpace extends IovaSpace {
     try {
       // Whoever opened it may have bound it as well.
       const before = device !== undefined && file.bound;
-      if (!before) await this.bind(file, group, vfToken);
-      if (this.tracking === undefined) file.attach(this.ioas);
-      else this.tracking.add(file);
-      if (before) this.checkAttached(file);
+      if (before) this.attachBound(file);
+      else {
+        await this.bind(file, group, vfToken);
+        this.attach(file);
+      }
       this.reaching.add(file);
       this.attached();
-      return { fd: file.release(), leave: () => this.leave(file) };
+      return { fd: file.release(), closing: () => file.close(), leave: () => this.leave(file) };
     } catch (thrown) {
       file.close();
       this.leave(file);
@@ -159,6 +160,10 @@ export class IommufdSpace extends IovaSpace {
     });
   }
 
+  get descriptor(): Fd {
+    return this.iommufd.fd;
+  }
+
   protected get deviceCount(): number {
     return this.files.size;
   }
@@ -190,16 +195,45 @@ export class IommufdSpace extends IovaSpace {
   }
 
   /**
-   * Objects are numbered in each iommufd alike: a device of another one would have been attached to whatever has the number there. Ours
-   * says whether it has a device ([IFD-23]).
+   * Attaches a device that somebody else bound. Objects are numbered in each iommufd alike: one of another would be attached to whatever
+   * has the number there. Of an empty address space of ours the kernel says whether it has a device ([IFD-23]).
    */
-  private checkAttached(file: DeviceFile): void {
-    if (this.reaching.size > 0 || this.ioas.ranges().alignment > 1n) return;
-    file.detach();
+  private attachBound(file: DeviceFile): void {
+    // A member of a group cannot be attached apart from the others, and they are all bound to one iommufd ([IFD-8]).
+    if (this.hasSibling(file)) {
+      this.attach(file);
+      return;
+    }
+    const empty = Ioas.allocate(this.iommufd);
+    try {
+      file.attach(empty);
+      const ours = empty.ranges().alignment > 1n;
+      if (!ours) file.detach();
+      else this.attach(file);
+      if (ours) return;
+    } catch (thrown) {
+      // The other iommufd may have no address space of that number.
+      if (!isVfioError(thrown) || thrown.errno !== Errno.ENOENT) throw thrown;
+    } finally {
+      empty.destroy();
+    }
     throw new VfioError('ERR_VFIO_ARGUMENT', `${file.address} is bound to another iommufd than that of this space.`, {
       remedy: 'Pass on the iommufd that it is bound to as well:  descriptors: { iommufd, device }.',
       path: file.path,
     });
+  }
+
+  private attach(file: DeviceFile): void {
+    if (this.tracking === undefined) file.attach(this.ioas);
+    else this.tracking.add(file);
+  }
+
+  private hasSibling({ address }: DeviceFile): boolean {
+    if (this.reaching.size === 0 || !deviceExists(this.system, address)) return false;
+    const group = findGroup(this.system, address)?.id;
+    return [...this.reaching].some(
+      (other) => deviceExists(this.system, other.address) && findGroup(this.system, other.address)?.id === group,
+    );
   }
 
   private async bind(file: DeviceFile, group: IommuGroup | undefined, vfToken: string | undefined): Promise<void> {

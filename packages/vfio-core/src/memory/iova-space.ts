@@ -3,7 +3,7 @@
 import { exitPhase } from '../container/exit-phases.js';
 import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
-import type { SystemCalls } from '../seam/system-calls.js';
+import type { Fd, SystemCalls } from '../seam/system-calls.js';
 import { AddressPlan } from './address-plan.js';
 import { type ArenaPiece, DmaArena } from './arena.js';
 import { type Backing, backingOf } from './backing.js';
@@ -24,7 +24,7 @@ import type {
 } from './dma.js';
 import { LockedMemory } from './locked-memory.js';
 import type { Mapper, MapRequest } from './mapper.js';
-import { explainMapping, tooManyMappings } from './mapping-errors.js';
+import { explainMapping, mappingsLost, tooManyMappings } from './mapping-errors.js';
 import type { MemberRequest, OpenMember } from './member.js';
 
 const brand: unique symbol = Symbol.for('vfio-core.IovaSpace') as never;
@@ -43,6 +43,8 @@ export interface IovaSpaceParts {
   readonly closesItself: boolean;
   /** What the kernel compares with the limit on locked memory. */
   readonly counts: Headroom['memlock']['counts'];
+  /** Nobody else has the files that lead to it: once they are closed, the kernel ends every mapping by itself. */
+  readonly endsWithItsFiles: boolean;
 }
 
 /**
@@ -55,6 +57,7 @@ export abstract class IovaSpace implements DmaSpace {
   readonly way: Way;
   protected readonly mapper: Mapper;
   private readonly closesItself: boolean;
+  private readonly endsWithItsFiles: boolean;
   private readonly locked: LockedMemory;
   private readonly index = new BufferIndex();
   /** What must be done before a buffer goes, where there is something. */
@@ -69,9 +72,12 @@ export abstract class IovaSpace implements DmaSpace {
   private tracker: DirtyTracker | undefined;
   /** All mappings are gone already: buffers that close need not unmap. */
   private emptied = false;
+  /** They all end with the files of the space, which are about to be closed. */
+  private ending = false;
 
-  protected constructor({ mapper, way, closesItself, counts }: IovaSpaceParts) {
+  protected constructor({ mapper, way, closesItself, counts, endsWithItsFiles }: IovaSpaceParts) {
     this.mapper = mapper;
+    this.endsWithItsFiles = endsWithItsFiles;
     this.system = mapper.system;
     this.way = way;
     this.closesItself = closesItself;
@@ -98,6 +104,12 @@ export abstract class IovaSpace implements DmaSpace {
    */
   abstract openMember(request: MemberRequest): Promise<OpenMember>;
 
+  /**
+   * The container, or the iommufd.
+   * @internal
+   */
+  abstract readonly descriptor: Fd;
+
   /** Devices that are open in it. */
   protected abstract readonly deviceCount: number;
 
@@ -119,7 +131,7 @@ export abstract class IovaSpace implements DmaSpace {
       await this.mapper.mapAsync({ ...plan, address: backing.address });
     } catch (thrown) {
       this.discard(backing, plan);
-      throw explainMapping(this.system, thrown, backing);
+      throw this.explain(thrown, backing);
     } finally {
       if (--this.mapsInFlight === 0 && this.shut) this.letGo();
     }
@@ -147,9 +159,11 @@ export abstract class IovaSpace implements DmaSpace {
   headroom(): Headroom {
     this.checkOpen();
     // A container without an IOMMU answers no questions.
+    const { known } = this.addresses;
+    if (known && !this.hasIommu()) throw mappingsLost();
     return {
       memlock: this.locked.headroom(),
-      mappings: this.addresses.known ? this.mapper.info().available : undefined,
+      mappings: known ? this.mapper.info().available : undefined,
       largestFree: this.addresses.largestFree,
     };
   }
@@ -189,11 +203,10 @@ export abstract class IovaSpace implements DmaSpace {
         remedy: 'Close the devices first.',
       });
     }
-    try {
-      this.tracker?.stop();
-    } catch {
-      // The kernel stops when what it tracks for ends, below.
-    }
+    this.stopTracking();
+    this.ending = this.endsWithItsFiles && this.mapsInFlight === 0;
+    // Out of the devices' reach first, as with each buffer.
+    if (this.ending) this.release();
     try {
       this.closeAll();
     } finally {
@@ -245,7 +258,18 @@ export abstract class IovaSpace implements DmaSpace {
   /** A device joined: what the whole space can use may be less now, and is there at all after the first. */
   protected attached(): void {
     this.readInfo();
+    if (this.endsWithItsFiles) return;
     this.exit ??= this.system.onExit(exitPhase['memory unmapped'], this.mapper.unmapAllStep());
+  }
+
+  /**
+   * A device is about to be closed. If a space closes with it, and its files are its own, nothing is unmapped from here on: a device that
+   * was unplugged takes the container's IOMMU along in that moment, and an unmapping that meets it there brings the kernel down (seen on
+   * 6.1). What a driver frees between the two stays pinned until
+   * the files are closed, and the device is reset by then.
+   */
+  protected closing(): void {
+    this.ending = this.closesItself && this.endsWithItsFiles && this.deviceCount === 1 && this.mapsInFlight === 0;
   }
 
   /** A device was closed: the last one closes the space if a device opened it. */
@@ -253,10 +277,30 @@ export abstract class IovaSpace implements DmaSpace {
     if (this.closesItself && this.deviceCount === 0) this.close();
   }
 
+  /** Ends the tracking of written pages where what is tracked is gone, or soon will be: then the kernel may refuse, and has stopped. */
+  protected stopTracking(): void {
+    try {
+      this.tracker?.stop();
+    } catch {
+      // It is stopped.
+    }
+  }
+
+  /** False once the kernel dropped the IOMMU, and with it every mapping ([CTR-15]). */
+  protected hasIommu(): boolean {
+    try {
+      this.mapper.info();
+      return true;
+    } catch (thrown) {
+      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) return false;
+      throw thrown;
+    }
+  }
+
   /** The kernel's tracking of written pages, switched on. */
   protected abstract startTracking(): DirtySource;
 
-  /** Descriptors and the like, after all memory is unmapped and freed. */
+  /** Closes descriptors and the like. Idempotent. */
   protected abstract release(): void;
 
   protected checkOpen(): void {
@@ -313,16 +357,22 @@ export abstract class IovaSpace implements DmaSpace {
       put({ iova, size, read, write, address: backing.address });
     } catch (thrown) {
       this.discard(backing, plan);
-      // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
-      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) {
-        try {
-          this.readInfo();
-        } catch {
-          // The refusal is what the program has to hear.
-        }
-      }
-      throw explainMapping(this.system, thrown, backing);
+      throw this.explain(thrown, backing);
     }
+  }
+
+  /** What a refused mapping is to be called. */
+  private explain(thrown: unknown, backing: Backing): unknown {
+    if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) {
+      try {
+        // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
+        this.readInfo();
+      } catch (asked) {
+        // For all else the refusal is what the program has to hear.
+        if (isVfioError(asked) && asked.errno === Errno.EINVAL) return mappingsLost();
+      }
+    }
+    return explainMapping(this.system, thrown, backing);
   }
 
   private discard(backing: Backing, { iova }: Plan): void {
@@ -347,7 +397,7 @@ export abstract class IovaSpace implements DmaSpace {
         this.index.delete(buffer, address);
         // Out of the device's reach first. If the kernel refuses that, the memory is leaked on purpose: a device that can still
         // write to it must not write into somebody else's.
-        if (!this.emptied) this.unmap(plan);
+        if (!this.emptied && !this.ending) this.unmap(plan);
         if (this.mappingsLeft !== undefined) this.mappingsLeft++;
         if (locks) this.locked.add(-plan.size);
         this.addresses.free(address);
@@ -385,13 +435,11 @@ export abstract class IovaSpace implements DmaSpace {
    * its group out of the container, and with the last group the kernel drops the IOMMU and every mapping ([CTR-15]).
    */
   private lostIommu(thrown: unknown): boolean {
-    const refused = (error: unknown) => isVfioError(error) && error.errno === Errno.EINVAL;
-    if (!refused(thrown)) return false;
+    if (!isVfioError(thrown) || thrown.errno !== Errno.EINVAL) return false;
     try {
-      this.mapper.info();
+      return !this.hasIommu();
+    } catch {
       return false;
-    } catch (asked) {
-      return refused(asked);
     }
   }
 
@@ -399,7 +447,7 @@ export abstract class IovaSpace implements DmaSpace {
   private closeAll(): void {
     if (this.index.size === 0) return;
     // What is being mapped meanwhile is in no index yet, and must not go unseen.
-    if (this.index.size > 1 && this.mapsInFlight === 0) {
+    if (this.index.size > 1 && this.mapsInFlight === 0 && !this.ending) {
       try {
         this.mapper.unmapAll();
         this.emptied = true;

@@ -51,6 +51,14 @@ export const tooManyMappings = (facts: ConstructorParameters<typeof VfioError>[2
     ...facts,
   });
 
+/** The kernel dropped the IOMMU under a space that was in use ([CTR-15]). */
+export const mappingsLost = (): VfioError =>
+  new VfioError(
+    'ERR_VFIO_MAPPING',
+    'the kernel dropped every mapping of this address space when the last device of its group was unbound or unplugged.',
+    { remedy: 'Close its buffers (space.unmapAll()), open the device again, and map anew.' },
+  );
+
 /** No device addresses as wished for. */
 export function noAddresses(size: number, wishes: MapOptions, iovas: IovaAllocator): VfioError {
   const { at, below, alignment } = wishes;

@@ -12,7 +12,10 @@ export interface Descriptors {
   readonly container?: Fd | undefined;
   /** `/dev/iommu`. */
   readonly iommufd?: Fd | undefined;
-  /** `/dev/vfio/7`; it may be in the container already. */
+  /**
+   * `/dev/vfio/7`; it may be in the container already, and in no other: the kernel does not tell which one it is in. For a further device
+   * of the group, in the same space, the number is passed again.
+   */
   readonly group?: Fd | undefined;
   /** With a container: what VFIO_GROUP_GET_DEVICE_FD gave. Else `/dev/vfio/devices/vfio0`. */
   readonly device?: Fd | undefined;
@@ -27,10 +30,15 @@ export class PassedOn {
   private readonly system: SystemCalls;
   private readonly left: Map<DescriptorKind, Fd>;
 
-  constructor(system: SystemCalls, descriptors: Descriptors) {
+  constructor(system: SystemCalls, descriptors: Descriptors | undefined) {
     this.system = system;
+    if (descriptors !== undefined && (typeof descriptors !== 'object' || descriptors === null)) {
+      throw new VfioError('ERR_VFIO_ARGUMENT', `${String(descriptors)} are no descriptors.`, {
+        remedy: 'Pass an object:  descriptors: { container: 3, group: 4 }.',
+      });
+    }
     this.left = new Map(
-      kinds.flatMap((kind) => (descriptors[kind] === undefined ? [] : [[kind, descriptors[kind]] as const])),
+      kinds.flatMap((kind) => (descriptors?.[kind] === undefined ? [] : [[kind, descriptors[kind] as Fd] as const])),
     );
   }
 

@@ -13,6 +13,7 @@ import { constants } from '../uapi/constants.js';
 import type { DirtySource } from './dirty-tracker.js';
 import type { Way } from './dma.js';
 import { IovaSpace } from './iova-space.js';
+import { mappingsLost } from './mapping-errors.js';
 import type { MemberRequest, OpenMember } from './member.js';
 import type { PassedOn } from './passed-on.js';
 
@@ -44,10 +45,11 @@ export class Type1Space extends IovaSpace {
   /** Another process opened the container and chose its IOMMU. */
   private adopted = false;
 
-  private constructor(container: Container, { way, closesItself }: Type1SpaceOptions) {
+  private constructor(container: Container, { way, closesItself, container: passedOn }: Type1SpaceOptions) {
     const type1 = new Type1(container);
     // An iommufd charges the user, unless it is the one that stands at /dev/vfio/vfio itself ([IFD-27]).
-    super({ mapper: type1, way, closesItself, counts: way.name === 'iommufd-container' ? 'own' : 'process' });
+    const counts = way.name === 'iommufd-container' ? 'own' : 'process';
+    super({ mapper: type1, way, closesItself, counts, endsWithItsFiles: passedOn === undefined });
     this.type1 = type1;
     this.container = container;
     Object.defineProperty(this, brand, { value: true });
@@ -98,11 +100,15 @@ export class Type1Space extends IovaSpace {
         (await group.openDevice(address, vfToken).catch((thrown) => {
           throw explainRefusal(thrown, group, wanted);
         }));
-      return { fd, leave };
+      return { fd, closing: () => this.closing(), leave };
     } catch (thrown) {
       leave();
       throw thrown;
     }
+  }
+
+  get descriptor(): Fd {
+    return this.container.fd;
   }
 
   protected get deviceCount(): number {
@@ -131,11 +137,12 @@ export class Type1Space extends IovaSpace {
   /** Puts a group into the space, or counts one more device of a group that is in it. */
   private join(path: string, wanted: IommuGroup | undefined, passedOn: PassedOn | undefined): Group {
     const known = this.members.get(path);
+    // Of a passed group the number is given again for each of its devices: it is ours already then.
+    const fd = passedOn?.take('group');
     if (known?.group !== undefined) {
       known.devices++;
       return known.group;
     }
-    const fd = passedOn?.take('group');
     const group = fd === undefined ? Group.open(this.system, path) : Group.adopt(this.system, fd);
     try {
       this.attach(group, wanted);
@@ -163,25 +170,10 @@ export class Type1Space extends IovaSpace {
       group.close();
     }
     if (!this.iommuSet || this.hasIommu()) return;
-    if (!this.isEmpty) {
-      throw new VfioError(
-        'ERR_VFIO_MAPPING',
-        'the kernel dropped every mapping of this address space when the last device of its group was unbound or unplugged.',
-        { remedy: 'Close its buffers (space.unmapAll()), open the device again, and map anew.' },
-      );
-    }
+    if (!this.isEmpty) throw mappingsLost();
+    this.stopTracking();
     this.iommuSet = false;
     this.members.clear();
-  }
-
-  private hasIommu(): boolean {
-    try {
-      this.type1.info();
-      return true;
-    } catch (thrown) {
-      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) return false;
-      throw thrown;
-    }
   }
 
   /** A group that was kept because it was the only one is not any more. */

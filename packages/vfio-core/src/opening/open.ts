@@ -42,7 +42,7 @@ export interface OpenOptions extends BackendOption {
  * @param address `dddd:bb:dd.f`; the domain may be left out
  */
 export async function openDevice(address: string, options: OpenOptions = {}): Promise<Device> {
-  const { space, descriptors = {} } = options;
+  const { space, descriptors } = options;
   const system = options.backend ?? (isIovaSpace(space) ? space.system : defaultBackend());
   const passedOn = new PassedOn(system, descriptors);
   try {
@@ -62,10 +62,12 @@ async function open(system: SystemCalls, address: string, options: OpenOptions, 
   const group = passedOn.has('group') || passedOn.has('device') ? undefined : usableGroup(system, address);
   const space = shared ?? makeSpace(system, way, { closesItself: true, passedOn });
   try {
-    const { fd, leave } = await space.openMember({ address, group, passedOn, vfToken });
+    const { fd, closing, leave } = await space.openMember({ address, group, passedOn, vfToken });
     try {
       const channel = new KernelChannel(system, fd, address);
-      return new OpenDevice({ channel, address, dma: space, after: leave });
+      const device = new OpenDevice({ channel, address, dma: space, after: leave });
+      if (closing !== undefined) device.onClose('device', closing);
+      return device;
     } catch (thrown) {
       system.close(fd);
       leave();
@@ -94,6 +96,10 @@ function sharedSpace({ space, backend, way = 'auto' }: OpenOptions, passedOn: Pa
       'ERR_VFIO_ARGUMENT',
       `the address space was opened by way of ${space.way.name}, not of ${way}.`,
     );
+  }
+  for (const kind of ['container', 'iommufd'] as const) {
+    // The space's own, passed once more: it stays the space's.
+    if (passedOn.get(kind) === space.descriptor) passedOn.take(kind);
   }
   const own = (['container', 'iommufd'] as const).find((kind) => passedOn.has(kind));
   if (own !== undefined || (space.way.name === 'iommufd' && passedOn.has('group'))) {

@@ -27,12 +27,12 @@ export interface SpaceOptions extends BackendOption {
  */
 export function openSpace(options: SpaceOptions = {}): IovaSpace {
   const system = options.backend ?? defaultBackend();
-  const descriptors: Descriptors = options.descriptors ?? {};
+  const { descriptors } = options;
   const passedOn = new PassedOn(system, descriptors);
   try {
     passedOn.check();
     if (passedOn.has('group') || passedOn.has('device')) {
-      throw refused('an address space takes the descriptor of a container or of an iommufd.', descriptors, {
+      throw refused('an address space takes the descriptor of a container or of an iommufd.', descriptors ?? {}, {
         remedy: 'Pass those of a group or a device to openDevice(address, { space, descriptors }).',
       });
     }
@@ -82,7 +82,9 @@ export function chooseWay(
   if (way !== 'auto') return { name: way, reason: 'it was asked for' };
   // Device files take a token since 6.17 only, and no kernel says whether it does ([IFD-15]).
   const iommufdFails =
-    vfToken === undefined ? cannotUseFiles(system, address) : 'groups take a VF token on every kernel';
+    vfToken === undefined || !hasGroups(system)
+      ? cannotUseFiles(system, address)
+      : 'groups have taken a VF token for longer than device files';
   if (iommufdFails === undefined) {
     const whose = address === undefined ? 'devices' : address;
     return { name: 'iommufd', reason: `the kernel has files of their own for ${whose}` };
@@ -114,6 +116,11 @@ function wayOf(descriptors: Descriptors, wanted: WayOption): Exclude<WayOption, 
 
 const refused = (what: string, descriptors: Descriptors, facts: ErrorFacts): VfioError =>
   new VfioError('ERR_VFIO_ARGUMENT', what, { ...facts, details: { ...facts.details, descriptors } });
+
+const hasGroups = (system: SystemCalls): boolean => {
+  const nodes = system.list('/dev/vfio');
+  return typeof nodes !== 'number' && nodes.some((name) => /^\d+$/.test(name));
+};
 
 const there = (system: SystemCalls, path: string): boolean => typeof system.status(path) !== 'number';
 

@@ -87,6 +87,8 @@ export class ScriptedKernel {
       },
       close: (number) => {
         this.log.push(`close ${this.open.get(number)}`);
+        // The kernel drops every mapping with the container.
+        if (this.open.get(number)?.startsWith('/dev/vfio/vfio')) this.mappings.clear();
         return this.open.delete(number) ? 0 : -Errno.EBADF;
       },
       ioctl: (number, request, argument, places) => this.ioctl(number, request, argument, places, fd),

@@ -189,8 +189,12 @@ export class Bus {
     this.machine.time.drop(slot);
     const { group } = slot;
     slot.unbinding = slot.signalled = false;
-    if (slot.driver === 'vfio-pci') setPower(slot.function, 0);
+    if (slot.driver === 'vfio-pci') {
+      for (const virtual of virtualFunctionsOf(this, slot)) this.unplug(virtual);
+      setPower(slot.function, 0);
+    }
     slot.driver = slot.vfioIndex = slot.token = undefined;
+    group?.driverLeft();
     if (group?.noiommu) {
       this.groups.delete(group.number);
       group.members.length = 0;
@@ -201,7 +205,6 @@ export class Bus {
       group?.members.splice(group.members.indexOf(slot), 1);
       slot.group = undefined;
     }
-    group?.driverLeft();
   }
 
   private matches(slot: Slot, driver: string): boolean {

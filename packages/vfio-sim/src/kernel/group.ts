@@ -89,12 +89,11 @@ export class Group {
   }
 
   /**
-   * Its last device left vfio-pci: whoever has the group open keeps a file of nothing, and its container, or iommufd, is without it
-   * (seen on 6.1). Earlier kernels kept the group as long as its file.
+   * Its last device left vfio-pci: whoever has the group open keeps a file of nothing, and its container is without it (seen on 6.1).
+   * Earlier kernels kept the group as long as its file.
    */
   driverLeft(): void {
-    if (this.exists || this.noiommu || !this.machine.kernel.since('6.1')) return;
-    this.opened?.revoke();
+    if (!this.exists && this.machine.kernel.since('6.1')) this.opened?.revoke();
   }
 
   detach(): void {
@@ -108,6 +107,8 @@ export class Group {
 
 export class GroupFile extends OpenFile {
   private revoked = false;
+  /** The iommufd that the group was in when it went: that stays with the file. */
+  private kept: IommufdContext | undefined;
 
   constructor(
     readonly group: Group,
@@ -139,18 +140,43 @@ export class GroupFile extends OpenFile {
   /** The group is gone; the file stays. */
   revoke(): void {
     this.revoked = true;
+    this.kept = this.group.iommufd;
+    this.kept?.hold();
     this.group.detach();
     this.group.opened = undefined;
   }
 
   protected override released(): void {
     if (!this.revoked) this.revoke();
+    this.letGo();
+  }
+
+  private letGo(): number {
+    if (this.kept === undefined) return -EINVAL;
+    this.kept.release();
+    this.kept = undefined;
+    return 0;
   }
 
   private answerOfNothing(request: number, argument: UserArgument): number {
-    if (request < 0x3b67 || request > 0x3b6a) return -ENOTTY;
-    if (request !== 0x3b69 && argument.bytes === undefined) return -EFAULT;
-    return request === 0x3b69 ? -EINVAL : -ENODEV;
+    switch (request) {
+      case 0x3b67: {
+        const view = argument.view(8);
+        if (view === undefined) return -EFAULT;
+        return view.getUint32(0, true) < 8 ? -EINVAL : -ENODEV;
+      }
+      case 0x3b68: {
+        const view = argument.view(4);
+        if (view === undefined) return -EFAULT;
+        return this.machine.fds.get(view.getInt32(0, true)) === undefined ? -EBADF : -ENODEV;
+      }
+      case 0x3b69:
+        return this.letGo();
+      case 0x3b6a:
+        return argument.bytes === undefined ? -EFAULT : -ENODEV;
+      default:
+        return -ENOTTY;
+    }
   }
 
   private status(argument: UserArgument): number {

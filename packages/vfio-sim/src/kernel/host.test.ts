@@ -96,7 +96,13 @@ describe('vfio-pci', () => {
     const virtual = '/sys/bus/pci/devices/0000:01:00.2';
     expect(sim.readFile(`${virtual}/driver_override`)).toBe('vfio-pci\n');
     expect(sim.readLink(`${virtual}/driver`)).toContain('vfio-pci');
+    // vfio-pci takes them away when it goes; the host's driver leaves them.
     sim.writeFile('/sys/bus/pci/drivers/vfio-pci/unbind', a);
+    expect(sim.list('/sys/bus/pci/devices')).toEqual([a]);
+    sim.writeFile(`${folder}/driver_override`, '\n');
+    sim.writeFile('/sys/bus/pci/drivers/host/bind', a);
+    expect(set(1)).toBe(0);
+    sim.writeFile('/sys/bus/pci/drivers/host/unbind', a);
     expect(bind(sim)).toBe(-16);
   });
 

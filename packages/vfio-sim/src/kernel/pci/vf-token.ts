@@ -13,7 +13,8 @@ export const tokenOf = (bytes: Uint8Array): VfToken =>
 /** What stands behind a device's name: undefined for nothing, a negative errno for anything but one token. */
 export function tokenBehind(name: string): VfToken | undefined | number {
   let token: VfToken | undefined;
-  for (let rest = name.trimStart(); rest !== ''; rest = rest.trimStart()) {
+  const spaces = /^ +/;
+  for (let rest = name.replace(spaces, ''); rest !== ''; rest = rest.replace(spaces, '')) {
     const found = /^vf_token=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/i.exec(rest);
     if (found === null || token !== undefined) return -EINVAL;
     token = (found[1] as string).replaceAll('-', '').toLowerCase();
