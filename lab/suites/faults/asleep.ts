@@ -41,7 +41,7 @@ export async function decodingOff(name: string, address: string, times: number):
     const version = part.read32(VERSION);
     reader.start();
     const { inFlight, changedMeanwhile } = await target.stoppedBy(
-      async () => device.memoryDecoding.disable(),
+      () => target.goesOn(() => device.memoryDecoding.disable()),
       () => reader.poll(),
     );
     same(part.read32(VERSION), 0xffff_ffff, 'a register while decoding is off');
@@ -79,7 +79,7 @@ export async function asleepInD3(name: string, address: string, times: number): 
     const version = part.read32(VERSION);
     reader.start();
     const { inFlight, changedMeanwhile } = await target.stoppedBy(
-      async () => power(3),
+      () => target.goesOn(() => power(3)),
       () => reader.poll(),
     );
     same(part.read32(VERSION), 0xffff_ffff, 'a register in D3');

@@ -4,13 +4,9 @@
  */
 import { openSync } from 'node:fs';
 import { type DmaTicket, defaultBackend } from 'vfio-core';
+import { targetBytes } from './load.js';
 
-/** Reads in flight at once. */
-export const slots = 16;
-/** Bytes that one of them fills: many, so that the disk is in the middle of one at almost any moment. */
-export const slotBytes = 65536;
 const pageBytes = 4096;
-export const targetBytes = slots * slotBytes;
 
 /** Where a process has its DMA memory: of its ticket what a line of text can hold. */
 export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
@@ -18,16 +14,16 @@ export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
 /** What stood in the target at one moment. */
 export type Snapshot = readonly number[];
 
-/** ms between the change that was seen and the call that ends the writing. A busy host can hold a guest up between the two. */
-const atThatMoment = 100;
+/** ms between the change that was seen and the instant before the call. */
+const atOnce = 2;
 /** ms in which nothing may change any more. */
 const quiet = 20;
 
 /** How the writing ended. */
 export interface Stop {
-  /** A byte changed at the moment of the end: within {@link atThatMoment} before it, or after that and before the device was stopped. */
+  /** A byte changed at that moment: between the instant before the call that ends the writing and the one at which it has ended. */
   readonly inFlight: boolean;
-  /** Of these: the device wrote once more between the call and the stop. */
+  /** So it did also after that call had returned. */
   readonly changedMeanwhile: boolean;
   /** It wrote after the stop. */
   readonly changedAfter: boolean;
@@ -83,26 +79,37 @@ export class Target {
 
   /**
    * Waits for a change, does at once what ends the writing, and says how that went.
-   * @param end resolves when the device was stopped
+   * @param end makes the call, and resolves when the device was stopped
    * @param meanwhile keeps the device busy, where this thread is who does that
    */
   async stoppedBy(end: () => Promise<unknown>, meanwhile?: () => void): Promise<Stop> {
-    const started = this.snapshot();
-    if (!this.changesFrom(started, 2000, meanwhile))
-      return { inFlight: false, changedMeanwhile: false, changedAfter: false };
-    const seen = performance.now();
+    let before: Snapshot;
+    let late: number;
+    // Once more where this process was held up between the two: by then, nothing may be in flight.
+    do {
+      if (!this.changesFrom(this.snapshot(), 2000, meanwhile))
+        return { inFlight: false, changedMeanwhile: false, changedAfter: false };
+      const seen = performance.now();
+      before = this.snapshot();
+      late = performance.now() - seen;
+    } while (late > atOnce);
     const ending = end();
-    const late = performance.now() - seen;
-    const before = this.snapshot();
+    const called = this.snapshot();
     await ending;
     const after = this.snapshot();
-    const changedMeanwhile = after.some((word, i) => word !== before[i]);
     await new Promise((done) => setTimeout(done, quiet));
     return {
-      inFlight: changedMeanwhile || late < atThatMoment,
-      changedMeanwhile,
+      inFlight: after.some((word, i) => word !== before[i]),
+      changedMeanwhile: after.some((word, i) => word !== called[i]),
       changedAfter: this.differsFrom(after),
     };
+  }
+
+  /** Makes a call that stops no DMA, and waits for what is in flight to arrive. */
+  async goesOn(call: () => void): Promise<void> {
+    call();
+    await undefined;
+    await this.changesMeanwhile(this.snapshot(), 1000);
   }
 
   /** As {@link changesFrom}, and lets this thread's other work go on meanwhile. */
