@@ -58,6 +58,7 @@ export async function decodingOff(name: string, address: string, times: number):
     }
     check(reader.submitted - submitted >= 200, `the queue stands still: ${queue.inFlight} in flight`);
     same(reader.failures, [], 'statuses');
+    await reader.rest();
     nvme.close();
     const after = target.snapshot();
     await pause(quiet);
@@ -87,6 +88,7 @@ export async function asleepInD3(name: string, address: string, times: number): 
     power(0);
     device.checkAlive();
     same(part.read32(VERSION), version, 'a register in D0');
+    await reader.rest();
     await nvme.reset();
     const after = target.snapshot();
     await pause(quiet);

@@ -107,6 +107,7 @@ async function takeOne({
   const changed = await target.changesMeanwhile(target.snapshot());
   stop = true;
   await reading;
+  await reader.rest();
   const { inFlight } = reader.queue;
   const before = target.snapshot();
   reader.nvme.close();

@@ -4,9 +4,10 @@
  */
 import { openSync } from 'node:fs';
 import { type DmaTicket, defaultBackend } from 'vfio-core';
-import { targetBytes } from './load.js';
+import { slotBytes, targetBytes } from './load.js';
 
 const pageBytes = 4096;
+const pagesOfARead = slotBytes / pageBytes;
 
 /** Where a process has its DMA memory: of its ticket what a line of text can hold. */
 export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
@@ -14,8 +15,6 @@ export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
 /** What stood in the target at one moment. */
 export type Snapshot = readonly number[];
 
-/** ms between the change that was seen and the instant before the call. */
-const atOnce = 2;
 /** ms in which nothing may change any more. */
 const quiet = 20;
 
@@ -68,31 +67,39 @@ export class Target {
     return false;
   }
 
-  /** Looks without a pause until a word changes. @returns whether one did, within `milliseconds` */
-  changesFrom(before: Snapshot, milliseconds = 2000, meanwhile = () => {}): boolean {
-    for (const end = performance.now() + milliseconds; performance.now() < end; ) {
+  /**
+   * Looks without a pause until reads arrive one after the other: then many more are on their way. (All at once is how they arrive
+   * at the beginning, and after the driver had no turn; behind those there may be none.)
+   * @returns what stood there at that instant; undefined where nothing was written
+   */
+  private steady(meanwhile: () => void): Snapshot | undefined {
+    let seen: Snapshot = this.snapshot();
+    let written = false;
+    let inRow = 0;
+    let last = 0;
+    for (const end = performance.now() + 5000; performance.now() < end; ) {
       meanwhile();
-      if (this.differsFrom(before)) return true;
+      const now = performance.now();
+      const next = this.snapshot();
+      const pages = next.filter((word, i) => word !== seen[i]).length;
+      if (pages === 0) continue;
+      written = true;
+      inRow = pages <= 2 * pagesOfARead && now - last < 5 ? inRow + 1 : 0;
+      seen = next;
+      last = now;
+      if (inRow === 5) break;
     }
-    return false;
+    return written ? seen : undefined;
   }
 
   /**
-   * Waits for a change, does at once what ends the writing, and says how that went.
+   * Waits until the disk writes steadily, does at once what ends the writing, and says how that went.
    * @param end makes the call, and resolves when the device was stopped
    * @param meanwhile keeps the device busy, where this thread is who does that
    */
-  async stoppedBy(end: () => Promise<unknown>, meanwhile?: () => void): Promise<Stop> {
-    let before: Snapshot;
-    let late: number;
-    // Once more where this process was held up between the two: by then, nothing may be in flight.
-    do {
-      if (!this.changesFrom(this.snapshot(), 2000, meanwhile))
-        return { inFlight: false, changedMeanwhile: false, changedAfter: false };
-      const seen = performance.now();
-      before = this.snapshot();
-      late = performance.now() - seen;
-    } while (late > atOnce);
+  async stoppedBy(end: () => Promise<unknown>, meanwhile = () => {}): Promise<Stop> {
+    const before = this.steady(meanwhile);
+    if (before === undefined) return { inFlight: false, changedMeanwhile: false, changedAfter: false };
     const ending = end();
     const called = this.snapshot();
     await ending;
@@ -112,7 +119,7 @@ export class Target {
     await this.changesMeanwhile(this.snapshot(), 1000);
   }
 
-  /** As {@link changesFrom}, and lets this thread's other work go on meanwhile. */
+  /** Waits until a word changes, and lets this thread's other work go on. @returns whether one did, within `milliseconds` */
   async changesMeanwhile(before: Snapshot, milliseconds = 10_000): Promise<boolean> {
     for (const end = performance.now() + milliseconds; performance.now() < end; ) {
       if (this.differsFrom(before)) return true;
