@@ -80,12 +80,11 @@ export async function endProcesses(name: string, address: string, how: keyof typ
         victim.end(how);
         return victim.ended;
       });
-      const end = await victim.ended;
+      const [end] = await Promise.all([victim.ended, victim.gone]);
       if (JSON.stringify(end) !== JSON.stringify(ends[how]) || (how === 'throw') !== victim.said.includes('planted')) {
         account.crashes++;
         check(false, `round ${round}: the process ended with ${JSON.stringify(end)}: ${victim.said}`);
       }
-      await victim.gone;
       // A process that loads has the kernel pin some pages of its own now and then.
       await next.loaded;
       return stop;
