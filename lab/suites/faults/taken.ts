@@ -6,12 +6,11 @@ import { interrupts } from 'vfio-irq';
 import { findDevice } from 'vfio-pci';
 import { check, folder, monitor, same } from '../guest.js';
 import { Account, pause, type Round, until } from './account.js';
+import { slots, throttle } from './load.js';
 import { Reader } from './reader.js';
 import { Target } from './target.js';
 
 const quiet = 20;
-/** Reads. QEMU itself falls over a card that is taken out with many of them left. */
-const inFlightAtOnce = 16;
 const devicePath = (address: string) => `/sys/bus/pci/devices/${address}`;
 
 /** What asks the kernel for the device: resolves once the kernel has it. */
@@ -58,7 +57,9 @@ export async function plug(address: string, number: number): Promise<void> {
       drive = `again${++drives}`;
       const image = `${folder}/disk${number}.img`;
       same(
-        await inTurn(`drive_add 0 if=none,id=${drive},file=${image},format=raw,cache=unsafe,file.locking=off`),
+        await inTurn(
+          `drive_add 0 if=none,id=${drive},file=${image},format=raw,cache=unsafe,file.locking=off,${throttle(10)}`,
+        ),
         'OK',
         'what the monitor says to drive_add',
       );
@@ -83,21 +84,17 @@ export interface Card {
  */
 export async function letGo(name: string, cards: readonly Card[], times: number): Promise<void> {
   const all = cards.map((card) => ({ ...card, ...Target.make() }));
-  await new Account(name).run(times, () => Promise.all(all.map((one) => takeOne(one))));
+  const inFlight = Math.ceil(slots / cards.length);
+  await new Account(name).run(times, () => Promise.all(all.map((one) => takeOne(one, inFlight))));
 }
 
-async function takeOne({
-  address,
-  take,
-  again,
-  target,
-  memory,
-}: Card & ReturnType<typeof Target.make>): Promise<Round> {
+async function takeOne(card: Card & ReturnType<typeof Target.make>, inFlight: number): Promise<Round> {
+  const { address, take, again, target, memory } = card;
   using reader = await Reader.open(address, memory);
   const asked = interrupts(reader.device)
     .requests()
     .once({ signal: AbortSignal.timeout(60_000) });
-  reader.start(inFlightAtOnce);
+  reader.start(inFlight);
   let stop = false;
   const reading = reader.run(() => stop);
   check(await target.changesMeanwhile(target.snapshot()), 'the disk writes nothing');
@@ -108,7 +105,7 @@ async function takeOne({
   stop = true;
   await reading;
   await reader.rest();
-  const { inFlight } = reader.queue;
+  const left = reader.queue.inFlight;
   const before = target.snapshot();
   reader.nvme.close();
   const after = target.snapshot();
@@ -118,5 +115,5 @@ async function takeOne({
   same(reader.failures, [], 'statuses');
   const changedAfter = target.differsFrom(after);
   await again();
-  return { inFlight: changed && inFlight > 0, changedMeanwhile, changedAfter };
+  return { inFlight: changed && left > 0, changedMeanwhile, changedAfter };
 }
