@@ -80,7 +80,7 @@ export async function decodingOff(name: string, address: string, times: number):
     same(part.read32(VERSION), version, 'a register once the queue went on');
     same(mapsOfDevices(), maps, 'mappings of the device');
     same(reader.failures, [], 'statuses');
-    await reader.rest();
+    await target.arrivals();
     nvme.close();
     const after = target.snapshot();
     await pause(quiet);
@@ -110,7 +110,7 @@ export async function asleepInD3(name: string, address: string, times: number): 
     power(0);
     device.checkAlive();
     same(part.read32(VERSION), version, 'a register in D0');
-    await reader.rest();
+    await target.arrivals();
     await nvme.reset();
     const after = target.snapshot();
     await pause(quiet);

@@ -8,11 +8,11 @@ const rounds = (many: number, few: number): Record<string, string> => ({
 });
 
 /** A disk in each of so many slots. */
-const disks = (count: number): Pick<Run, 'slots' | 'disks'> => {
+const disks = (count: number, options: { readonly options?: string } = {}): Pick<Run, 'slots' | 'disks'> => {
   const numbers = Array.from({ length: count }, (_, i) => i + 1);
   return {
     slots: numbers.map((number) => [nvme(`disk${number}`, `id=card${number}`)]),
-    disks: numbers.map((number) => ({ name: `disk${number}`, bytes: mebibytes(16), options: throttle(count) })),
+    disks: numbers.map((number) => ({ name: `disk${number}`, bytes: mebibytes(16), ...options })),
   };
 };
 
@@ -27,7 +27,7 @@ const machine = (name: string, parts: readonly Part[], way: 'container' | 'iommu
   mode: 'iommu',
   kernel: way === 'iommufd' ? '6.12' : '6.1',
   memoryMiB: 1536,
-  ...disks(parts.includes('unplugged') ? 10 : 1),
+  ...(parts.includes('unplugged') ? disks(10) : disks(1, { options: throttle })),
   scripts: ['victim.ts'],
   environment: {
     ...(way === 'iommufd' ? rounds(10, 2) : rounds(50, 5)),

@@ -39,14 +39,6 @@ export class Reader implements Disposable {
     this.queue.poll(this.done, 8);
   }
 
-  /**
-   * To be waited for before the device is reset or closed in the same breath as it was polled, with all reads left in flight: QEMU
-   * itself falls over a controller that is reset in the instant in which it hears of new commands.
-   */
-  async rest(): Promise<void> {
-    await new Promise((done) => setTimeout(done, 5));
-  }
-
   /** Polls until told to stop; gives the event loop its turn. */
   async run(stopped: () => boolean): Promise<void> {
     while (!stopped()) {

@@ -6,7 +6,7 @@ import { interrupts } from 'vfio-irq';
 import { findDevice } from 'vfio-pci';
 import { check, folder, monitor, same } from '../guest.js';
 import { Account, pause, type Round, until } from './account.js';
-import { slots, throttle } from './load.js';
+import { slots } from './load.js';
 import { Reader } from './reader.js';
 import { Target } from './target.js';
 
@@ -57,9 +57,7 @@ export async function plug(address: string, number: number): Promise<void> {
       drive = `again${++drives}`;
       const image = `${folder}/disk${number}.img`;
       same(
-        await inTurn(
-          `drive_add 0 if=none,id=${drive},file=${image},format=raw,cache=unsafe,file.locking=off,${throttle(10)}`,
-        ),
+        await inTurn(`drive_add 0 if=none,id=${drive},file=${image},format=raw,cache=unsafe,file.locking=off`),
         'OK',
         'what the monitor says to drive_add',
       );
@@ -104,7 +102,7 @@ async function takeOne(card: Card & ReturnType<typeof Target.make>, inFlight: nu
   const changed = await target.changesMeanwhile(target.snapshot());
   stop = true;
   await reading;
-  await reader.rest();
+  await target.arrivals();
   const left = reader.queue.inFlight;
   const before = target.snapshot();
   reader.nvme.close();
