@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const counts = { passed: 0, failed: 0, skipped: 0 };
-// `faults` takes about seven minutes on two processors.
+// `faults` takes about seven minutes on two processors; with other work there, eleven.
 const suites = [
   ...['uapi', 'boot', 'selfcheck', 'programs', 'edu', 'nvme', 'disk', 'kill', 'refusals', 'tools', 'spaces'],
   'faults',
