@@ -77,6 +77,7 @@ function withClasses(batch: number): () => void {
     lists: memory(DEPTH * 256, 0x30_0000),
     namespaces: [disk],
     alive: () => {},
+    remappings: () => 0,
     release: async () => {},
   });
   const buffers = Array.from({ length: batch }, (_, slot) => memory(4096, 0x100_0000 + slot * 4096));

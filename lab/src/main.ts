@@ -63,11 +63,17 @@ async function runSuite(name: string, options: Options): Promise<Report> {
   const results: RunResult[] = [];
   const chosen = plan.runs.filter((run) => options.run === undefined || run.name === options.run);
   if (chosen.length === 0) throw new Error(`suite ${name} has no run named ${options.run}`);
-  for (const run of chosen) {
-    const result = await boot(name, run, join(records, run.name), say, options);
-    results.push(result);
-    for (const line of describeRun(result)) print(line);
-  }
+  const waiting = [...chosen];
+  const worker = async () => {
+    for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
+      const { name: title } = run;
+      const result = await boot(name, run, join(records, title), (line) => say(`${title}: ${line}`), options);
+      results.push(result);
+      for (const line of describeRun(result)) print(line);
+    }
+  };
+  await Promise.all(Array.from({ length: plan.sideBySide ?? 1 }, worker));
+  results.sort((a, b) => chosen.indexOf(a.run) - chosen.indexOf(b.run));
   const { report, judgement } = await mergeRuns(name, plan, results);
   for (const line of describeTests(judgement.tests ?? [])) print(line);
   if (!options.keep) {

@@ -32,6 +32,14 @@ describe('the machine', () => {
     ]);
   });
 
+  it('gives each disk its image, and the options that the plan has for it', () => {
+    const disks = [{ name: 'disk0', bytes: 4096, options: 'throttling.iops-read=100' }];
+    const drives = qemuArguments({ name: 'x', mode: 'iommu', disks }, files).filter(
+      (_, i, all) => all[i - 1] === '-drive',
+    );
+    expect(drives).toEqual(['file=/disk0.img,if=none,id=disk0,format=raw,cache=unsafe,throttling.iops-read=100']);
+  });
+
   it('shares the host for reading only, and the folder of the run for writing', () => {
     const shares = qemuArguments({ name: 'x', mode: 'iommu' }, files).filter((_, i, all) => all[i - 1] === '-virtfs');
     expect(shares.filter((share) => !share.includes('readonly=on'))).toEqual([

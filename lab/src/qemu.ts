@@ -56,8 +56,9 @@ export function qemuArguments(run: Run, files: BootFiles): string[] {
     ['-virtfs', `local,path=${files.folder},mount_tag=run,security_model=none,multidevs=remap`],
   ];
   if (run.mode === 'iommu') args.push(['-device', 'intel-iommu,intremap=on,caching-mode=on']);
-  for (const [name, path] of Object.entries(files.images)) {
-    args.push(['-drive', `file=${path},if=none,id=${name},format=raw,cache=unsafe`]);
+  for (const { name, options } of run.disks ?? []) {
+    const path = files.images[name];
+    args.push(['-drive', `file=${path},if=none,id=${name},format=raw,cache=unsafe${options ? `,${options}` : ''}`]);
   }
   // The ports take the first free slots of the root bus, so they get the bus numbers from 1 up.
   (run.slots ?? []).forEach((devices, i) => {

@@ -18,6 +18,8 @@ export interface DiskImage {
   readonly name: string;
   /** Size in bytes, a multiple of 4096. The file is sparse. */
   readonly bytes: number;
+  /** Further options of QEMU's drive, as they are: `throttling.iops-read=100`. */
+  readonly options?: string;
 }
 
 /** One boot of a guest. */
@@ -74,6 +76,8 @@ export interface GuestPlan {
   /** One line for the list of suites. */
   readonly title: string;
   readonly runs: readonly Run[];
+  /** How many runs may be under way at once. Default 1: they share the machine's processors, and each becomes slower. */
+  readonly sideBySide?: number;
   /** Programs that the guests need beyond the lab's own. */
   readonly tools?: readonly Tool[];
   /** Looks at all runs together; what it returns is added to the report. Without it: `modes[run] = fields`. */

@@ -48,9 +48,9 @@ const iommuFaults = (): number => kernelLog().filter(({ text }) => /DMAR: \[(DMA
 
 /** One round, as it went. */
 export interface Round {
-  /** The target changed at that moment. */
+  /** The target changed at that moment: between the instant before the fault and the device's stop. */
   readonly inFlight: boolean;
-  /** It changed once more before the device was stopped. */
+  /** So it did also after the call that made the fault had returned. */
   readonly changedMeanwhile: boolean;
   /** It changed once the device had been stopped. */
   readonly changedAfter: boolean;

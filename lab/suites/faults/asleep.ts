@@ -30,34 +30,57 @@ function codeOfPolling(reader: Reader): string {
   return 'none within 5 s';
 }
 
+/** Polls until the queue has rung a doorbell, which nobody hears: it may look at the controller before that, and say that it sleeps. */
+function loseDoorbell(reader: Reader): void {
+  const { submitted } = reader;
+  for (const end = performance.now() + 5000; reader.submitted === submitted && performance.now() < end; ) {
+    try {
+      reader.poll();
+    } catch (error) {
+      same(isVfioError(error) && error.code, 'ERR_VFIO_DEVICE_ASLEEP', 'polling while decoding is off');
+    }
+  }
+  check(reader.submitted > submitted, 'nothing came that asked for a doorbell');
+}
+
+/** Who finds out first that the registers did not answer, in turns. */
+const finders = ['the queue, while decoding is off', 'the program, once it is on', 'the queue, once it is on'] as const;
+
 /** Decoding goes off with reads in flight: all-ones, an error that says why, and once it is on again the same queue goes on. */
 export async function decodingOff(name: string, address: string, times: number): Promise<void> {
   const { target, memory } = Target.make();
-  await new Account(name).run(times, async (): Promise<Round> => {
+  await new Account(name).run(times, async (round): Promise<Round> => {
     using reader = await Reader.open(address, memory);
+    const finder = finders[round % finders.length];
     const { device, nvme, queue } = reader;
     const part = device.bar(0).window(0, 0x1000, { access: 'mapped' });
     const maps = mapsOfDevices();
     const version = part.read32(VERSION);
     reader.start();
     const { inFlight, changedMeanwhile } = await target.stoppedBy(
-      async () => device.memoryDecoding.disable(),
+      () => target.goesOn(() => device.memoryDecoding.disable()),
       () => reader.poll(),
     );
     same(part.read32(VERSION), 0xffff_ffff, 'a register while decoding is off');
-    same(codeOfPolling(reader), 'ERR_VFIO_DEVICE_ASLEEP', 'polling while decoding is off');
+    if (finder === 'the queue, while decoding is off') {
+      same(codeOfPolling(reader), 'ERR_VFIO_DEVICE_ASLEEP', 'polling while decoding is off');
+    } else loseDoorbell(reader);
     device.memoryDecoding.enable();
     same(part.read32(VERSION), 0xffff_ffff, 'a register once decoding is on, unchecked');
-    device.checkAlive();
-    same(part.read32(VERSION), version, 'a register once checked');
-    same(mapsOfDevices(), maps, 'mappings of the device');
+    if (finder !== 'the queue, once it is on') {
+      device.checkAlive();
+      same(part.read32(VERSION), version, 'a register once checked');
+    }
     // The same queue, with the doorbells that were lost rung again.
     const { submitted } = reader;
     for (const end = performance.now() + 5000; reader.submitted - submitted < 200 && performance.now() < end; ) {
       reader.poll();
     }
-    check(reader.submitted - submitted >= 200, `the queue stands still: ${queue.inFlight} in flight`);
+    check(reader.submitted - submitted >= 200, `the queue stands still: ${queue.inFlight} in flight (${finder})`);
+    same(part.read32(VERSION), version, 'a register once the queue went on');
+    same(mapsOfDevices(), maps, 'mappings of the device');
     same(reader.failures, [], 'statuses');
+    await target.arrivals();
     nvme.close();
     const after = target.snapshot();
     await pause(quiet);
@@ -79,7 +102,7 @@ export async function asleepInD3(name: string, address: string, times: number): 
     const version = part.read32(VERSION);
     reader.start();
     const { inFlight, changedMeanwhile } = await target.stoppedBy(
-      async () => power(3),
+      () => target.goesOn(() => power(3)),
       () => reader.poll(),
     );
     same(part.read32(VERSION), 0xffff_ffff, 'a register in D3');
@@ -87,6 +110,7 @@ export async function asleepInD3(name: string, address: string, times: number): 
     power(0);
     device.checkAlive();
     same(part.read32(VERSION), version, 'a register in D0');
+    await target.arrivals();
     await nvme.reset();
     const after = target.snapshot();
     await pause(quiet);

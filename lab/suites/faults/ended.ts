@@ -20,6 +20,10 @@ const ends = {
 /** A process that has loaded everything and opened nothing yet. */
 class Victim {
   readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+  /** Ended, and this process has let go of its pipes. */
+  readonly gone: Promise<unknown>;
+  /** Says so, and waits for the order to open. */
+  readonly loaded: Promise<string>;
   private readonly child: ChildProcessByStdio<Writable, Readable, Readable>;
   private readonly lines: AsyncIterator<string>;
   private errors = '';
@@ -31,11 +35,13 @@ class Victim {
       this.errors += data;
     });
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+    this.loaded = this.line();
+    this.gone = once(this.child, 'close');
     this.ended = once(this.child, 'exit').then(([code, signal]) => ({ code, signal }));
   }
 
   async start(): Promise<Target> {
-    await this.line();
+    await this.loaded;
     this.order('open');
     return Target.of(this.child.pid as number, JSON.parse(await this.line()) as Place);
   }
@@ -64,6 +70,7 @@ class Victim {
 export async function endProcesses(name: string, address: string, how: keyof typeof ends, times: number) {
   const account = new Account(name);
   let next = new Victim(address);
+  await next.loaded;
   await account.run(times, async (round): Promise<Round> => {
     const victim = next;
     const target = await victim.start();
@@ -73,11 +80,13 @@ export async function endProcesses(name: string, address: string, how: keyof typ
         victim.end(how);
         return victim.ended;
       });
-      const end = await victim.ended;
+      const [end] = await Promise.all([victim.ended, victim.gone]);
       if (JSON.stringify(end) !== JSON.stringify(ends[how]) || (how === 'throw') !== victim.said.includes('planted')) {
         account.crashes++;
         check(false, `round ${round}: the process ended with ${JSON.stringify(end)}: ${victim.said}`);
       }
+      // A process that loads has the kernel pin some pages of its own now and then.
+      await next.loaded;
       return stop;
     } finally {
       target.close();

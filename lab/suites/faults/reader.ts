@@ -2,22 +2,7 @@
 import type { DmaBuffer } from 'vfio-core';
 import { type Namespace, Nvme, type QueuePair } from 'vfio-drivers-example';
 import { PciDevice } from 'vfio-pci';
-import { slotBytes, slots, targetBytes } from './target.js';
-
-/** Pieces of the disk that hold their own number; a prime, so that a slot meets another number each time. */
-const pieces = 61;
-
-/** Writes the numbers. */
-export async function numberDisk(address: string): Promise<void> {
-  await using nvme = await Nvme.open(address);
-  const [disk] = nvme.namespaces as [Namespace];
-  using buffer = nvme.dma.allocate(pieces * slotBytes);
-  const words = new Uint32Array(buffer.bytes.buffer, buffer.bytes.byteOffset, buffer.length / 4);
-  for (let piece = 0; piece < pieces; piece++) {
-    words.fill(piece + 1, (piece * slotBytes) / 4, ((piece + 1) * slotBytes) / 4);
-  }
-  await disk.write(0n, buffer);
-}
+import { pieces, slotBytes, slots, targetBytes } from './load.js';
 
 export class Reader implements Disposable {
   submitted = 0;
@@ -43,15 +28,15 @@ export class Reader implements Disposable {
     return new Reader(device, nvme, queue, buffer, disk);
   }
 
-  /** Fills the queue. */
-  start(): void {
-    for (let slot = 0; slot < slots; slot++) this.submit(slot);
+  /** Asks for so much at once from now on. */
+  start(inFlight = slots): void {
+    for (let slot = 0; slot < inFlight; slot++) this.submit(slot);
     this.queue.ring();
   }
 
-  /** Takes what is done and asks for more; throws what the queue throws. */
+  /** Takes some of what is done and asks for as much; throws what the queue throws. */
   poll(): void {
-    this.queue.poll(this.done);
+    this.queue.poll(this.done, 8);
   }
 
   /** Polls until told to stop; gives the event loop its turn. */

@@ -6,6 +6,7 @@ import { interrupts } from 'vfio-irq';
 import { findDevice } from 'vfio-pci';
 import { check, folder, monitor, same } from '../guest.js';
 import { Account, pause, type Round, until } from './account.js';
+import { slots } from './load.js';
 import { Reader } from './reader.js';
 import { Target } from './target.js';
 
@@ -81,21 +82,17 @@ export interface Card {
  */
 export async function letGo(name: string, cards: readonly Card[], times: number): Promise<void> {
   const all = cards.map((card) => ({ ...card, ...Target.make() }));
-  await new Account(name).run(times, () => Promise.all(all.map((one) => takeOne(one))));
+  const inFlight = Math.ceil(slots / cards.length);
+  await new Account(name).run(times, () => Promise.all(all.map((one) => takeOne(one, inFlight))));
 }
 
-async function takeOne({
-  address,
-  take,
-  again,
-  target,
-  memory,
-}: Card & ReturnType<typeof Target.make>): Promise<Round> {
+async function takeOne(card: Card & ReturnType<typeof Target.make>, inFlight: number): Promise<Round> {
+  const { address, take, again, target, memory } = card;
   using reader = await Reader.open(address, memory);
   const asked = interrupts(reader.device)
     .requests()
     .once({ signal: AbortSignal.timeout(60_000) });
-  reader.start();
+  reader.start(inFlight);
   let stop = false;
   const reading = reader.run(() => stop);
   check(await target.changesMeanwhile(target.snapshot()), 'the disk writes nothing');
@@ -105,13 +102,16 @@ async function takeOne({
   const changed = await target.changesMeanwhile(target.snapshot());
   stop = true;
   await reading;
-  const { inFlight } = reader.queue;
+  await target.arrivals();
+  const left = reader.queue.inFlight;
+  const before = target.snapshot();
   reader.nvme.close();
   const after = target.snapshot();
+  const changedMeanwhile = after.some((word, i) => word !== before[i]);
   await taken;
   await pause(quiet);
   same(reader.failures, [], 'statuses');
   const changedAfter = target.differsFrom(after);
   await again();
-  return { inFlight: changed && inFlight > 0, changedMeanwhile: changed, changedAfter };
+  return { inFlight: changed && left > 0, changedMeanwhile, changedAfter };
 }

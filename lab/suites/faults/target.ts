@@ -4,13 +4,10 @@
  */
 import { openSync } from 'node:fs';
 import { type DmaTicket, defaultBackend } from 'vfio-core';
+import { slotBytes, targetBytes } from './load.js';
 
-/** Reads in flight at once. */
-export const slots = 16;
-/** Bytes that one of them fills: many, so that the disk is in the middle of one at almost any moment. */
-export const slotBytes = 65536;
 const pageBytes = 4096;
-export const targetBytes = slots * slotBytes;
+const pagesOfARead = slotBytes / pageBytes;
 
 /** Where a process has its DMA memory: of its ticket what a line of text can hold. */
 export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
@@ -18,16 +15,14 @@ export type Place = Pick<DmaTicket, 'fd' | 'offset' | 'mapped'>;
 /** What stood in the target at one moment. */
 export type Snapshot = readonly number[];
 
-/** ms between the change that was seen and the call that ends the writing. A busy host can hold a guest up between the two. */
-const atThatMoment = 100;
 /** ms in which nothing may change any more. */
 const quiet = 20;
 
 /** How the writing ended. */
 export interface Stop {
-  /** A byte changed at the moment of the end: within {@link atThatMoment} before it, or after that and before the device was stopped. */
+  /** A byte changed at that moment: between the instant before the call that ends the writing and the one at which it has ended. */
   readonly inFlight: boolean;
-  /** Of these: the device wrote once more between the call and the stop. */
+  /** So it did also after that call had returned. */
   readonly changedMeanwhile: boolean;
   /** It wrote after the stop. */
   readonly changedAfter: boolean;
@@ -72,46 +67,73 @@ export class Target {
     return false;
   }
 
-  /** Looks without a pause until a word changes. @returns whether one did, within `milliseconds` */
-  changesFrom(before: Snapshot, milliseconds = 2000, meanwhile = () => {}): boolean {
-    for (const end = performance.now() + milliseconds; performance.now() < end; ) {
+  /**
+   * Looks without a pause until reads arrive one after the other: then many more are on their way. (All at once is how they arrive
+   * at the beginning, and after the driver had no turn; behind those there may be none.)
+   * @returns what stood there at that instant; undefined where nothing was written
+   */
+  private steady(meanwhile: () => void): Snapshot | undefined {
+    let seen: Snapshot = this.snapshot();
+    let written = false;
+    let inRow = 0;
+    let last = 0;
+    for (const end = performance.now() + 5000; performance.now() < end; ) {
       meanwhile();
-      if (this.differsFrom(before)) return true;
+      const now = performance.now();
+      const next = this.snapshot();
+      const pages = next.filter((word, i) => word !== seen[i]).length;
+      if (pages === 0) continue;
+      written = true;
+      inRow = pages <= 2 * pagesOfARead && now - last < 5 ? inRow + 1 : 0;
+      seen = next;
+      last = now;
+      if (inRow === 5) break;
     }
-    return false;
+    return written ? seen : undefined;
   }
 
   /**
-   * Waits for a change, does at once what ends the writing, and says how that went.
-   * @param end resolves when the device was stopped
+   * Waits until the disk writes steadily, does at once what ends the writing, and says how that went.
+   * @param end makes the call, and resolves when the device was stopped
    * @param meanwhile keeps the device busy, where this thread is who does that
    */
-  async stoppedBy(end: () => Promise<unknown>, meanwhile?: () => void): Promise<Stop> {
-    const started = this.snapshot();
-    if (!this.changesFrom(started, 2000, meanwhile))
-      return { inFlight: false, changedMeanwhile: false, changedAfter: false };
-    const seen = performance.now();
+  async stoppedBy(end: () => Promise<unknown>, meanwhile = () => {}): Promise<Stop> {
+    const before = this.steady(meanwhile);
+    if (before === undefined) return { inFlight: false, changedMeanwhile: false, changedAfter: false };
     const ending = end();
-    const late = performance.now() - seen;
-    const before = this.snapshot();
+    const called = this.snapshot();
     await ending;
     const after = this.snapshot();
-    const changedMeanwhile = after.some((word, i) => word !== before[i]);
     await new Promise((done) => setTimeout(done, quiet));
     return {
-      inFlight: changedMeanwhile || late < atThatMoment,
-      changedMeanwhile,
+      inFlight: after.some((word, i) => word !== before[i]),
+      changedMeanwhile: after.some((word, i) => word !== called[i]),
       changedAfter: this.differsFrom(after),
     };
   }
 
-  /** As {@link changesFrom}, and lets this thread's other work go on meanwhile. */
+  /** Makes a call that stops no DMA, and waits for what is in flight to arrive. */
+  async goesOn(call: () => void): Promise<void> {
+    call();
+    await undefined;
+    await this.changesMeanwhile(this.snapshot(), 1000);
+  }
+
+  /** Waits until a word changes, and lets this thread's other work go on. @returns whether one did, within `milliseconds` */
   async changesMeanwhile(before: Snapshot, milliseconds = 10_000): Promise<boolean> {
     for (const end = performance.now() + milliseconds; performance.now() < end; ) {
       if (this.differsFrom(before)) return true;
       await new Promise((done) => setImmediate(done));
     }
     return false;
+  }
+
+  /**
+   * To be waited for before a device is reset or closed in the same breath as its queue was rung, with the other reads left in flight:
+   * QEMU itself falls over a controller that is reset before it has looked at new commands. It has once further reads have arrived.
+   */
+  async arrivals(): Promise<void> {
+    for (let i = 0; i < 2; i++) await this.changesMeanwhile(this.snapshot(), 100);
   }
 
   close(): void {

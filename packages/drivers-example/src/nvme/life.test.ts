@@ -38,6 +38,15 @@ async function reading() {
   return { backend, nvme, disk, queue, buffer };
 }
 
+/** Polls until so many commands are done, or nothing comes any more: slots and statuses. */
+function donesOf(queue: QueuePair, wanted = 1): number[] {
+  const done: number[] = [];
+  for (let i = 0; i < 100_000 && done.length < 2 * wanted; i++) {
+    queue.poll((slot, status) => void done.push(slot, status));
+  }
+  return done;
+}
+
 describe('a queue of a device whose memory decoding goes off', () => {
   it('says so, and goes on where it was once decoding is on again, with doorbells that were lost in between', async () => {
     const { nvme, disk, queue, buffer } = await reading();
@@ -48,9 +57,7 @@ describe('a queue of a device whose memory decoding goes off', () => {
     expect(pollsInto(queue)).toBe('ERR_VFIO_DEVICE_ASLEEP');
     nvme.device.memoryDecoding.enable();
     nvme.device.checkAlive();
-    const done: number[] = [];
-    for (let i = 0; i < 100_000 && done.length === 0; i++) queue.poll((slot, status) => void done.push(slot, status));
-    expect(done).toEqual([0, 0]);
+    expect(donesOf(queue)).toEqual([0, 0]);
     nvme.close();
   });
 
@@ -61,9 +68,42 @@ describe('a queue of a device whose memory decoding goes off', () => {
     queue.ring();
     expect(nvme.registers.CSTS.read()).toBe(0xffff_ffff);
     nvme.device.memoryDecoding.enable();
-    const done: number[] = [];
-    for (let i = 0; i < 100_000 && done.length === 0; i++) queue.poll((slot, status) => void done.push(slot, status));
-    expect(done).toEqual([0, 0]);
+    expect(donesOf(queue)).toEqual([0, 0]);
+    nvme.close();
+  });
+
+  it('mends its window itself, where nothing was touched meanwhile but the doorbells, in a page of their own', async () => {
+    const { nvme, disk, queue, buffer } = await reading();
+    nvme.device.memoryDecoding.disable();
+    queue.read(0, disk, 0, buffer);
+    queue.ring();
+    nvme.device.memoryDecoding.enable();
+    expect(donesOf(queue)).toEqual([0, 0]);
+    nvme.close();
+  });
+
+  it('rings again what was lost where the program mended the window before it looked', async () => {
+    const { nvme, disk, queue, buffer } = await reading();
+    nvme.device.memoryDecoding.disable();
+    queue.read(0, disk, 0, buffer);
+    queue.ring();
+    nvme.device.memoryDecoding.enable();
+    nvme.device.checkAlive();
+    expect(donesOf(queue)).toEqual([0, 0]);
+    nvme.close();
+  });
+
+  it('rings again what was lost where another queue of the controller looked before it', async () => {
+    const { nvme, disk, queue, buffer } = await reading();
+    const other = await nvme.createQueuePair({ depth: 8 });
+    nvme.device.memoryDecoding.disable();
+    for (const each of [queue, other]) {
+      each.read(0, disk, 0, buffer);
+      each.ring();
+    }
+    nvme.device.memoryDecoding.enable();
+    expect(donesOf(other)).toEqual([0, 0]);
+    expect(donesOf(queue)).toEqual([0, 0]);
     nvme.close();
   });
 });

@@ -50,6 +50,8 @@ export interface QueueParts {
   readonly origin?: { readonly fd: number; readonly address: string };
   /** Throws why the device does not answer: `ERR_VFIO_DEVICE_GONE`, `ERR_VFIO_DEVICE_ASLEEP`. Mends a window that was touched meanwhile. */
   readonly alive: () => void;
+  /** How often the window was mended, by whomever: then doorbells may have been lost. */
+  readonly remappings: () => number;
   /** In a Worker: where it hears of its owner; see share.ts. */
   readonly shared?: SharedArrayBuffer;
   /** The queue's own interrupt, where it was made with one. */

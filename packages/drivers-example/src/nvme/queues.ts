@@ -233,8 +233,19 @@ export class ControllerQueues {
   ): QueuePair {
     const { device, hardware, timeout, readOnly } = this.options;
     const { window } = hardware;
+    const { channel } = device;
     const alive = () => device.checkAlive();
-    const queue = new QueuePair({ ...memory, window, alive, timeout, readOnly, namespaces: this.namespaces, ...more });
+    const remappings = () => channel.remappings;
+    const queue = new QueuePair({
+      ...memory,
+      window,
+      alive,
+      remappings,
+      timeout,
+      readOnly,
+      namespaces: this.namespaces,
+      ...more,
+    });
     this.owned.set(queue, { memory, giveBack });
     return queue;
   }

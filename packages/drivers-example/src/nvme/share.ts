@@ -151,6 +151,7 @@ export function attachQueue(ticket: QueueTicket, options: { backend?: SystemCall
       ...rest,
       ...{ system, window, submission, completion, lists },
       alive: () => channel.checkAlive(),
+      remappings: () => channel.remappings,
       ...(interrupt === undefined ? {} : { interrupt }),
       release: async () => letGo(),
     };

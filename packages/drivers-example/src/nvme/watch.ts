@@ -46,11 +46,14 @@ export class QueueWatch {
   private looked = Number.NEGATIVE_INFINITY;
   /** The registers did not answer once: doorbells may have been lost. */
   private unanswered = false;
+  /** How often the registers had been mended when it last looked: by this queue, another one, or the program. */
+  private remappings: number;
 
   constructor(
     private readonly parts: QueueParts,
     private readonly states: Uint8Array,
   ) {
+    this.remappings = parts.remappings();
     this.since = new Float64Array(parts.depth).fill(-1);
     this.every = Math.min(100, parts.timeout / 8);
   }
@@ -62,19 +65,21 @@ export class QueueWatch {
     if (shared !== undefined && closeAsked(shared)) queue.letGo();
     if (queue.inFlight === 0 || now - this.looked < this.every) return;
     this.looked = now;
+    // The doorbells may lie in another page than CSTS, and that page alone may have stopped answering.
+    this.parts.alive();
     const status = checkStatus(window, () => {
       this.unanswered = true;
       this.parts.alive();
     });
     if ((status & CstsBit.ready) === 0) {
-      // A device that left the bus need not read all-ones.
-      this.parts.alive();
       throw new VfioError('ERR_VFIO_CLOSED', 'The controller was disabled under its queues.', {
         details: { queue: queue.id },
       });
     }
-    if (this.unanswered) {
+    const remappings = this.parts.remappings();
+    if (this.unanswered || remappings !== this.remappings) {
       this.unanswered = false;
+      this.remappings = remappings;
       queue.ringAgain();
       // What waited for a controller that was not told of it waits from now on.
       this.since.fill(-1);
@@ -87,7 +92,6 @@ export class QueueWatch {
       else if (now - since > timeout) late.push(slot);
     }
     if (late.length === 0) return;
-    this.parts.alive();
     queue.markOverdue(late);
     throw new VfioError(
       'ERR_NVME_TIMEOUT',

@@ -117,6 +117,7 @@ export class ScriptedController {
         { id: 2, blockSize: 4096, blocks: 1000n, blockCount: 1000 },
       ],
       alive: () => this.alive(),
+      remappings: () => 0,
       release: async () => void this.released++,
       ...(options.shared === undefined ? {} : { shared: options.shared }),
     };

@@ -104,6 +104,11 @@ export interface DeviceChannel {
    * D3, if a window was touched meanwhile.
    */
   checkAlive(): void;
+  /**
+   * How often {@link checkAlive} has mapped windows afresh, whoever called it. A driver that finds more than it last saw knows that writes
+   * to its registers may have been lost.
+   */
+  readonly remappings: number;
   readonly closed: boolean;
 }
 

@@ -206,12 +206,14 @@ describe('reset and liveness', () => {
     });
     expect(isDeviceGone(error)).toBe(false);
     expect(kernel.log).not.toContain('remap window');
+    expect(channel.remappings).toBe(0);
     kernel.config[4] = 6;
     channel.checkAlive();
     expect(kernel.log.filter((line) => line === 'remap window')).toHaveLength(1);
     expect([window.closed, kernel.faulted]).toEqual([false, false]);
     channel.checkAlive();
     expect(kernel.log.filter((line) => line === 'remap window')).toHaveLength(1);
+    expect(channel.remappings).toBe(1);
   });
 
   it('[CFG-27] says that a device sleeps in D3 after a fault, and goes on once it is in D0', () => {

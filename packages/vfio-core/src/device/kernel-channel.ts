@@ -51,6 +51,7 @@ export class KernelChannel implements DeviceChannel {
   readonly system: SystemCalls;
   readonly fd: Fd;
   readonly address: string;
+  remappings = 0;
   private readonly owner: boolean;
   private readonly regions = new Map<number, DecodedRegion>();
   private readonly mappings = new Map<DeviceMapping, number>();
@@ -213,6 +214,7 @@ export class KernelChannel implements DeviceChannel {
       check(mapping.remap(), { what: `mapping registers of ${address} afresh`, syscall: 'mmap', details: { address } });
     }
     this.faulted = false;
+    this.remappings++;
   }
 
   // What follows is for the device's close, one method a phase. None of it throws: closing the descriptor does the same in the

@@ -81,6 +81,7 @@ export class FakeDevice implements Device {
       setIrqs: () => 0,
       reset: async () => void this.resets++,
       checkAlive: () => undefined,
+      remappings: 0,
     };
   }
 }
