@@ -6,11 +6,12 @@ export const exitPhase = {
   interrupts: 0,
   'bus master': 10,
   windows: 20,
+  /** Out of the IOMMU while the device is ours: see `closing()` of IovaSpace. */
+  'mappings ended': 25,
   device: 30,
-  /** Out of the device's reach first: by itself where others have the container too, or else with it, */
   'memory unmapped': 40,
-  group: 50,
-  container: 60,
-  /** then free. */
-  'memory freed': 70,
+  /** Once no device can reach it. */
+  'memory freed': 50,
+  group: 60,
+  container: 70,
 } as const;

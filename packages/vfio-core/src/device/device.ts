@@ -130,7 +130,7 @@ export interface Device {
    * @returns a function that takes the step out again
    */
   onClose(phase: ClosePhase, step: () => void): () => void;
-  /** Interrupts off, bus mastering off, windows unmapped, device closed, group and container closed, memory unmapped and freed. Idempotent. */
+  /** Interrupts off, bus mastering off, windows unmapped, memory unmapped, device closed, memory freed, group and container closed. Idempotent. */
   close(): void;
   [Symbol.dispose](): void;
   [Symbol.asyncDispose](): Promise<void>;

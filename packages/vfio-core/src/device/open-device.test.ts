@@ -17,7 +17,7 @@ const closing = (kernel: ScriptedKernel, close: () => void) => {
 };
 
 describe('closing', () => {
-  it('[LIFE-3] interrupts off, bus mastering off, windows unmapped, device closed, group and container (which ends every mapping), memory freed', async () => {
+  it('[LIFE-3] interrupts off, bus mastering off, windows unmapped, memory unmapped, device closed, memory freed, group, container', async () => {
     const { kernel, device } = await opened();
     device.channel.window(0, 0, 16);
     device.channel.setIrqs({ index: IrqIndex.MSIX, start: 0, action: 'trigger', data: { kind: 'eventfd', fds: [9] } });
@@ -28,12 +28,14 @@ describe('closing', () => {
       'VFIO_DEVICE_SET_IRQS',
       'pwrite 7:4 [2,0]',
       'munmap window',
+      'VFIO_CHECK_EXTENSION',
+      'VFIO_IOMMU_UNMAP_DMA',
       'close device',
-      'close /dev/vfio/7',
-      'close /dev/vfio/vfio',
       'munmap memory',
       'punch 0+4096',
       'close memfd',
+      'close /dev/vfio/7',
+      'close /dev/vfio/vfio',
     ]);
     expect(kernel.clean).toBe(true);
   });
@@ -55,10 +57,11 @@ describe('closing', () => {
       irqs,
       'pwrite',
       'munmap',
+      `ioctl 0x${Ioctl.VFIO_IOMMU_UNMAP_DMA.toString(16)}`,
       'close device',
+      'close memfd',
       'close /dev/vfio/7',
       'close /dev/vfio/vfio',
-      'close memfd',
     ]);
     device.close();
     expect(kernel.exits.size).toBe(0);

@@ -24,7 +24,7 @@ export interface OpenDeviceParts {
 
 /**
  * {@link Device} over a channel. Closes in the order of {@link closePhases}: interrupts off, bus mastering off, windows unmapped,
- * device closed, what drivers free after that; then `after`: group and container closed, memory out of the IOMMU and freed. The backend's list has the same order, for process exit and a
+ * memory out of the IOMMU, device closed, what drivers free after that; then `after`: the rest of the memory, group and container. The backend's list has the same order, for process exit and a
  * Worker's end, where none of this code runs any more.
  */
 export class OpenDevice implements Device {

@@ -52,7 +52,7 @@ export class IommufdSpace extends IovaSpace {
     family = new Set<IommufdSpace>(),
   ) {
     const counts = iommufd.accounting === 'process' ? 'process' : 'own';
-    super({ mapper: ioas, way, closesItself, counts, endsWithItsFiles: false });
+    super({ mapper: ioas, way, closesItself, counts });
     this.iommufd = iommufd;
     this.ioas = ioas;
     this.family = family.add(this);
@@ -103,7 +103,14 @@ export class IommufdSpace extends IovaSpace {
       }
       this.reaching.add(file);
       this.attached();
-      return { fd: file.release(), closing: () => file.close(), leave: () => this.leave(file) };
+      return {
+        fd: file.release(),
+        closing: () => {
+          this.closing();
+          file.close();
+        },
+        leave: () => this.leave(file),
+      };
     } catch (thrown) {
       file.close();
       this.leave(file);

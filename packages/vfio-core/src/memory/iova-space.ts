@@ -43,8 +43,6 @@ export interface IovaSpaceParts {
   readonly closesItself: boolean;
   /** What the kernel compares with the limit on locked memory. */
   readonly counts: Headroom['memlock']['counts'];
-  /** Nobody else has the files that lead to it: once they are closed, the kernel ends every mapping by itself. */
-  readonly endsWithItsFiles: boolean;
 }
 
 /**
@@ -57,7 +55,6 @@ export abstract class IovaSpace implements DmaSpace {
   readonly way: Way;
   protected readonly mapper: Mapper;
   private readonly closesItself: boolean;
-  private readonly endsWithItsFiles: boolean;
   private readonly locked: LockedMemory;
   private readonly index = new BufferIndex();
   /** What must be done before a buffer goes, where there is something. */
@@ -72,12 +69,9 @@ export abstract class IovaSpace implements DmaSpace {
   private tracker: DirtyTracker | undefined;
   /** All mappings are gone already: buffers that close need not unmap. */
   private emptied = false;
-  /** They all end with the files of the space, which are about to be closed. */
-  private ending = false;
 
-  protected constructor({ mapper, way, closesItself, counts, endsWithItsFiles }: IovaSpaceParts) {
+  protected constructor({ mapper, way, closesItself, counts }: IovaSpaceParts) {
     this.mapper = mapper;
-    this.endsWithItsFiles = endsWithItsFiles;
     this.system = mapper.system;
     this.way = way;
     this.closesItself = closesItself;
@@ -204,9 +198,7 @@ export abstract class IovaSpace implements DmaSpace {
       });
     }
     this.stopTracking();
-    this.ending = this.endsWithItsFiles && this.mapsInFlight === 0;
-    // Out of the devices' reach first, as with each buffer.
-    if (this.ending) this.release();
+    if (this.mapsInFlight === 0) this.emptied ||= this.parted();
     try {
       this.closeAll();
     } finally {
@@ -258,18 +250,30 @@ export abstract class IovaSpace implements DmaSpace {
   /** A device joined: what the whole space can use may be less now, and is there at all after the first. */
   protected attached(): void {
     this.readInfo();
-    if (this.endsWithItsFiles) return;
-    this.exit ??= this.system.onExit(exitPhase['memory unmapped'], this.mapper.unmapAllStep());
+    this.exit ??= this.system.onExit(exitPhase['mappings ended'], this.mapper.unmapAllStep());
   }
 
   /**
-   * A device is about to be closed. If a space closes with it, and its files are its own, nothing is unmapped from here on: a device that
-   * was unplugged takes the container's IOMMU along in that moment, and an unmapping that meets it there brings the kernel down (seen on
-   * 6.1). What a driver frees between the two stays pinned until
-   * the files are closed, and the device is reset by then.
+   * A device is about to be closed. If the space closes with it, this is the moment to unmap everything: bus mastering is off, and the
+   * device is still ours. One that was unplugged takes the container's IOMMU along as soon as it is closed, on another processor, and an
+   * unmapping that meets it there brings the kernel down: UNMAP_DMA takes no lock (seen on 6.1).
    */
   protected closing(): void {
-    this.ending = this.closesItself && this.endsWithItsFiles && this.deviceCount === 1 && this.mapsInFlight === 0;
+    if (!this.closesItself || this.deviceCount > 1 || this.isEmpty || this.mapsInFlight > 0) return;
+    try {
+      this.mapper.unmapAll();
+      this.emptied = true;
+    } catch {
+      // Each buffer says why it cannot go.
+    }
+  }
+
+  /**
+   * Before a space without devices unmaps: leaves what may be taken away under it.
+   * @returns whether all mappings are gone with that
+   */
+  protected parted(): boolean {
+    return false;
   }
 
   /** A device was closed: the last one closes the space if a device opened it. */
@@ -397,7 +401,7 @@ export abstract class IovaSpace implements DmaSpace {
         this.index.delete(buffer, address);
         // Out of the device's reach first. If the kernel refuses that, the memory is leaked on purpose: a device that can still
         // write to it must not write into somebody else's.
-        if (!this.emptied && !this.ending) this.unmap(plan);
+        if (!this.emptied) this.unmap(plan);
         if (this.mappingsLeft !== undefined) this.mappingsLeft++;
         if (locks) this.locked.add(-plan.size);
         this.addresses.free(address);
@@ -447,7 +451,7 @@ export abstract class IovaSpace implements DmaSpace {
   private closeAll(): void {
     if (this.index.size === 0) return;
     // What is being mapped meanwhile is in no index yet, and must not go unseen.
-    if (this.index.size > 1 && this.mapsInFlight === 0 && !this.ending) {
+    if (this.index.size > 1 && this.mapsInFlight === 0 && !this.emptied) {
       try {
         this.mapper.unmapAll();
         this.emptied = true;

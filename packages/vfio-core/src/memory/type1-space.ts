@@ -45,11 +45,11 @@ export class Type1Space extends IovaSpace {
   /** Another process opened the container and chose its IOMMU. */
   private adopted = false;
 
-  private constructor(container: Container, { way, closesItself, container: passedOn }: Type1SpaceOptions) {
+  private constructor(container: Container, { way, closesItself }: Type1SpaceOptions) {
     const type1 = new Type1(container);
     // An iommufd charges the user, unless it is the one that stands at /dev/vfio/vfio itself ([IFD-27]).
     const counts = way.name === 'iommufd-container' ? 'own' : 'process';
-    super({ mapper: type1, way, closesItself, counts, endsWithItsFiles: passedOn === undefined });
+    super({ mapper: type1, way, closesItself, counts });
     this.type1 = type1;
     this.container = container;
     Object.defineProperty(this, brand, { value: true });
@@ -126,6 +126,17 @@ export class Type1Space extends IovaSpace {
       read: (range) => type1.readDirty(range),
       stop: () => type1.stopDirtyTracking(),
     };
+  }
+
+  /**
+   * Closing the groups waits for whoever takes them out of the container, or does it: an unmapping after that meets an IOMMU that stays, or
+   * none.
+   */
+  protected override parted(): boolean {
+    if (!this.iommuSet) return true;
+    for (const { group } of this.members.values()) group?.close();
+    this.members.clear();
+    return !this.hasIommu();
   }
 
   protected release(): void {

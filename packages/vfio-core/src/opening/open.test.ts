@@ -45,6 +45,7 @@ describe('openDevice', () => {
       'VFIO_GROUP_GET_STATUS',
       'VFIO_GROUP_SET_CONTAINER',
       'VFIO_SET_IOMMU',
+      'VFIO_CHECK_EXTENSION',
       'VFIO_GROUP_GET_DEVICE_FD',
     ]);
     device.close();
