@@ -65,9 +65,15 @@ export function findGroup(system: SystemCalls, address: string): IommuGroup | un
       details: { address },
     });
   }
+  const id = groupNumberOf(system, address);
+  return id === undefined ? undefined : readGroup(system, id);
+}
+
+/** The number of a device's group; undefined where it has none, and where there is no such device. */
+export function groupNumberOf(system: SystemCalls, address: string): number | undefined {
   const link = system.readLink(`${devices}/${address}/iommu_group`);
   const id = typeof link === 'string' ? Number.parseInt(baseName(link), 10) : Number.NaN;
-  return Number.isNaN(id) ? undefined : readGroup(system, id);
+  return Number.isNaN(id) ? undefined : id;
 }
 
 /** As {@link findGroup}. Throws `ERR_VFIO_NO_IOMMU` where there is no group. */

@@ -24,8 +24,8 @@ export interface OpenDeviceParts {
 
 /**
  * {@link Device} over a channel. Closes in the order of {@link closePhases}: interrupts off, bus mastering off, windows unmapped,
- * memory out of the IOMMU, device closed, what drivers free after that; then `after`: the rest of the memory, group and container. The backend's list has the same order, for process exit and a
- * Worker's end, where none of this code runs any more.
+ * memory out of the IOMMU, device closed, what drivers free after that; then `after`: the rest of the memory, group and container.
+ * The backend's list has the same order, for process exit and a Worker's end, where none of this code runs any more.
  */
 export class OpenDevice implements Device {
   readonly channel: DeviceChannel;

@@ -48,6 +48,12 @@ export class BufferIndex {
     return entry === undefined ? undefined : { start: entry.start, end: entry.mappingEnd };
   }
 
+  /** The mapping of an open buffer; undefined for one that is not in here, though another may be at its address. */
+  mappingOf(buffer: DmaBuffer): { readonly start: number; readonly end: number } | undefined {
+    const { address } = buffer;
+    return this.at(address)?.buffer === buffer ? this.mappingAt(address) : undefined;
+  }
+
   private find(address: bigint): Entry | undefined {
     const wanted = Number(address);
     this.sorted ??= [...this.entries.values()].sort((a, b) => a.start - b.start);

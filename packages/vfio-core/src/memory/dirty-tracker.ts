@@ -62,8 +62,7 @@ export class DirtyTracker {
     if (this.over) throw new VfioError('ERR_VFIO_CLOSED', 'the tracking of written pages was stopped.');
     const size = 'bytes' in what ? what.length : what.size;
     const { address } = what;
-    const alien = 'bytes' in what && this.index.at(address)?.buffer !== what;
-    const place = alien ? undefined : this.index.mappingAt(address);
+    const place = 'bytes' in what ? this.index.mappingOf(what) : this.index.mappingAt(address);
     if (place === undefined || !Number.isSafeInteger(size) || size < 1 || Number(address) + size > place.end) {
       const where = `${size} bytes at 0x${address.toString(16)}`;
       throw new VfioError('ERR_VFIO_ARGUMENT', `${where} are not in one buffer of this address space.`, {

@@ -1,7 +1,7 @@
 /** An address space of an iommufd, and the devices that are attached to it by their own files. */
 
 import { type BackendOption, defaultBackend } from '../backend.js';
-import { deviceExists, findGroup, type IommuGroup } from '../container/find-group.js';
+import { groupNumberOf, type IommuGroup } from '../container/find-group.js';
 import { notViable } from '../container/refusals.js';
 import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
@@ -96,11 +96,10 @@ export class IommufdSpace extends IovaSpace {
     try {
       // Whoever opened it may have bound it as well.
       const before = device !== undefined && file.bound;
-      if (before) this.attachBound(file);
-      else {
-        await this.bind(file, group, vfToken);
-        this.attach(file);
-      }
+      if (!before) await this.bind(file, group, vfToken);
+      else if (!this.isOurs(file)) throw boundElsewhere(file);
+      if (this.tracking === undefined) file.attach(this.ioas);
+      else this.tracking.add(file);
       this.reaching.add(file);
       this.attached();
       return {
@@ -202,45 +201,32 @@ export class IommufdSpace extends IovaSpace {
   }
 
   /**
-   * Attaches a device that somebody else bound. Objects are numbered in each iommufd alike: one of another would be attached to whatever
-   * has the number there. Of an empty address space of ours the kernel says whether it has a device ([IFD-23]).
+   * Whether a device that somebody else bound is in our iommufd. Objects are numbered in each iommufd alike: one of another would be
+   * attached to whatever has the number there. Of an empty address space of ours the kernel says whether it has a device ([IFD-23]).
    */
-  private attachBound(file: DeviceFile): void {
+  private isOurs(file: DeviceFile): boolean {
     // A member of a group cannot be attached apart from the others, and they are all bound to one iommufd ([IFD-8]).
-    if (this.hasSibling(file)) {
-      this.attach(file);
-      return;
-    }
+    if (this.hasSibling(file)) return true;
     const empty = Ioas.allocate(this.iommufd);
     try {
       file.attach(empty);
       const ours = empty.ranges().alignment > 1n;
-      if (!ours) file.detach();
-      else this.attach(file);
-      if (ours) return;
+      file.detach();
+      return ours;
     } catch (thrown) {
       // The other iommufd may have no address space of that number.
-      if (!isVfioError(thrown) || thrown.errno !== Errno.ENOENT) throw thrown;
+      if (isVfioError(thrown) && thrown.errno === Errno.ENOENT) return false;
+      throw thrown;
     } finally {
       empty.destroy();
     }
-    throw new VfioError('ERR_VFIO_ARGUMENT', `${file.address} is bound to another iommufd than that of this space.`, {
-      remedy: 'Pass on the iommufd that it is bound to as well:  descriptors: { iommufd, device }.',
-      path: file.path,
-    });
-  }
-
-  private attach(file: DeviceFile): void {
-    if (this.tracking === undefined) file.attach(this.ioas);
-    else this.tracking.add(file);
   }
 
   private hasSibling({ address }: DeviceFile): boolean {
-    if (this.reaching.size === 0 || !deviceExists(this.system, address)) return false;
-    const group = findGroup(this.system, address)?.id;
-    return [...this.reaching].some(
-      (other) => deviceExists(this.system, other.address) && findGroup(this.system, other.address)?.id === group,
-    );
+    if (this.reaching.size === 0) return false;
+    const group = groupNumberOf(this.system, address);
+    if (group === undefined) return false;
+    return [...this.reaching].some((other) => groupNumberOf(this.system, other.address) === group);
   }
 
   private async bind(file: DeviceFile, group: IommuGroup | undefined, vfToken: string | undefined): Promise<void> {
@@ -255,6 +241,12 @@ export class IommufdSpace extends IovaSpace {
 /** Whether something is an {@link IommufdSpace}, of whichever copy of this package. */
 export const isIommufdSpace = (space: unknown): space is IommufdSpace =>
   typeof space === 'object' && space !== null && (space as Record<symbol, unknown>)[brand] === true;
+
+const boundElsewhere = ({ address, path }: DeviceFile): VfioError =>
+  new VfioError('ERR_VFIO_ARGUMENT', `${address} is bound to another iommufd than that of this space.`, {
+    remedy: 'Pass on the iommufd that it is bound to as well:  descriptors: { iommufd, device }.',
+    path,
+  });
 
 /** BIND says EPERM and EBUSY for several things; sysfs tells them apart ([IFD-5], [IFD-8]). */
 function explainBind(thrown: unknown, group: IommuGroup | undefined): unknown {

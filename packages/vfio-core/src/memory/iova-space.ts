@@ -5,7 +5,7 @@ import { Errno } from '../errors/errno.js';
 import { isVfioError, VfioError } from '../errors/error.js';
 import type { Fd, SystemCalls } from '../seam/system-calls.js';
 import { AddressPlan } from './address-plan.js';
-import { type ArenaPiece, DmaArena } from './arena.js';
+import { Arenas } from './arenas.js';
 import { type Backing, backingOf } from './backing.js';
 import { ContiguousBuffer } from './buffer.js';
 import { addressIn, BufferIndex } from './buffer-index.js';
@@ -59,8 +59,7 @@ export abstract class IovaSpace implements DmaSpace {
   private readonly index = new BufferIndex();
   /** What must be done before a buffer goes, where there is something. */
   private readonly dependents = new WeakMap<DmaBuffer, Set<() => void>>();
-  /** By the size of their pages: 0 for ordinary ones. */
-  private readonly arenas = new Map<number, DmaArena>();
+  private readonly arenas: Arenas;
   private readonly addresses: AddressPlan;
   private mappingsLeft: number | undefined;
   private exit: number | undefined;
@@ -75,6 +74,7 @@ export abstract class IovaSpace implements DmaSpace {
     this.system = mapper.system;
     this.way = way;
     this.closesItself = closesItself;
+    this.arenas = new Arenas(mapper.system);
     this.locked = new LockedMemory(mapper.system, counts);
     this.addresses = new AddressPlan(mapper.system.pageSize);
     Object.defineProperty(this, brand, { value: true });
@@ -153,13 +153,13 @@ export abstract class IovaSpace implements DmaSpace {
   headroom(): Headroom {
     this.checkOpen();
     // A container without an IOMMU answers no questions.
-    const { known } = this.addresses;
-    if (known && !this.hasIommu()) throw mappingsLost();
-    return {
-      memlock: this.locked.headroom(),
-      mappings: known ? this.mapper.info().available : undefined,
-      largestFree: this.addresses.largestFree,
-    };
+    const { known, largestFree } = this.addresses;
+    try {
+      const mappings = known ? this.mapper.info().available : undefined;
+      return { memlock: this.locked.headroom(), mappings, largestFree };
+    } catch (thrown) {
+      throw isInvalid(thrown) ? mappingsLost() : thrown;
+    }
   }
 
   /**
@@ -236,8 +236,7 @@ export abstract class IovaSpace implements DmaSpace {
 
   /** What a buffer of this space is mapped as; undefined for one of another space. The end is exclusive. */
   protected mappingOf(buffer: DmaBuffer): { readonly start: number; readonly end: number } | undefined {
-    if (buffer.closed || this.lookup(buffer.address)?.buffer !== buffer) return undefined;
-    return this.index.mappingAt(buffer.address);
+    return buffer.closed ? undefined : this.index.mappingOf(buffer);
   }
 
   /** Runs `step` before a buffer's memory goes, or somebody else gets it. @returns a function that takes it out again */
@@ -259,13 +258,7 @@ export abstract class IovaSpace implements DmaSpace {
    * unmapping that meets it there brings the kernel down: UNMAP_DMA takes no lock (seen on 6.1).
    */
   protected closing(): void {
-    if (!this.closesItself || this.deviceCount > 1 || this.isEmpty || this.mapsInFlight > 0) return;
-    try {
-      this.mapper.unmapAll();
-      this.emptied = true;
-    } catch {
-      // Each buffer says why it cannot go.
-    }
+    if (this.closesItself && this.deviceCount <= 1 && this.index.size > 0) this.unmapAtOnce();
   }
 
   /**
@@ -296,7 +289,7 @@ export abstract class IovaSpace implements DmaSpace {
       this.mapper.info();
       return true;
     } catch (thrown) {
-      if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) return false;
+      if (isInvalid(thrown)) return false;
       throw thrown;
     }
   }
@@ -321,20 +314,11 @@ export abstract class IovaSpace implements DmaSpace {
     const { hugePages = 0 } = options;
     const plan = this.plan(bytes, options, true, hugePages);
     try {
-      const arena = this.arena(hugePages);
-      return { backing: arenaBacking(arena, arena.allocate(bytes)), plan };
+      return { backing: this.arenas.allocate(bytes, this.pageSize, hugePages), plan };
     } catch (thrown) {
       this.addresses.free(plan.iova);
       throw thrown;
     }
-  }
-
-  private arena(hugePages: number): DmaArena {
-    const known = this.arenas.get(hugePages);
-    if (known !== undefined) return known;
-    const arena = new DmaArena(this.system, hugePages === 0 ? this.pageSize : hugePages, hugePages);
-    this.arenas.set(hugePages, arena);
-    return arena;
   }
 
   /** Checks the wishes and what is left, and takes device addresses. */
@@ -367,13 +351,13 @@ export abstract class IovaSpace implements DmaSpace {
 
   /** What a refused mapping is to be called. */
   private explain(thrown: unknown, backing: Backing): unknown {
-    if (isVfioError(thrown) && thrown.errno === Errno.EINVAL) {
+    if (isInvalid(thrown)) {
       try {
         // Ranges narrow when another program's device joins the IOMMU's domain: the next try knows.
         this.readInfo();
       } catch (asked) {
         // For all else the refusal is what the program has to hear.
-        if (isVfioError(asked) && asked.errno === Errno.EINVAL) return mappingsLost();
+        if (isInvalid(asked)) return mappingsLost();
       }
     }
     return explainMapping(this.system, thrown, backing);
@@ -439,7 +423,7 @@ export abstract class IovaSpace implements DmaSpace {
    * its group out of the container, and with the last group the kernel drops the IOMMU and every mapping ([CTR-15]).
    */
   private lostIommu(thrown: unknown): boolean {
-    if (!isVfioError(thrown) || thrown.errno !== Errno.EINVAL) return false;
+    if (!isInvalid(thrown)) return false;
     try {
       return !this.hasIommu();
     } catch {
@@ -447,18 +431,22 @@ export abstract class IovaSpace implements DmaSpace {
     }
   }
 
+  /** Where that is refused each buffer says why it cannot go. */
+  private unmapAtOnce(): void {
+    // What is being mapped meanwhile is in no index yet, and must not go unseen.
+    if (this.emptied || this.mapsInFlight > 0) return;
+    try {
+      this.mapper.unmapAll();
+      this.emptied = true;
+    } catch {
+      // One by one, then.
+    }
+  }
+
   /** One call where all go at once; where that is refused, each by itself, so that one that stays costs only its own memory. */
   private closeAll(): void {
     if (this.index.size === 0) return;
-    // What is being mapped meanwhile is in no index yet, and must not go unseen.
-    if (this.index.size > 1 && this.mapsInFlight === 0 && !this.emptied) {
-      try {
-        this.mapper.unmapAll();
-        this.emptied = true;
-      } catch {
-        // Each says below why it cannot go.
-      }
-    }
+    if (this.index.size > 1) this.unmapAtOnce();
     const errors: unknown[] = [];
     for (const buffer of this.index.buffers()) {
       try {
@@ -472,7 +460,7 @@ export abstract class IovaSpace implements DmaSpace {
   }
 
   private letGo(): void {
-    for (const arena of this.arenas.values()) arena.close();
+    this.arenas.close();
     this.release();
   }
 }
@@ -481,24 +469,13 @@ export abstract class IovaSpace implements DmaSpace {
 export const isIovaSpace = (space: unknown): space is IovaSpace =>
   typeof space === 'object' && space !== null && (space as Record<symbol, unknown>)[brand] === true;
 
+/** The kernel's answer where nothing is mapped any more, and where a request does not fit. */
+const isInvalid = (thrown: unknown): boolean => isVfioError(thrown) && thrown.errno === Errno.EINVAL;
+
 const noDeviceYet = (): VfioError =>
   new VfioError('ERR_VFIO_ARGUMENT', 'no device was opened in this address space yet.', {
     remedy: 'Open a device with it first: openDevice(address, { space }).',
   });
-
-/** Freed with the arena's own rules. */
-function arenaBacking(arena: DmaArena, piece: ArenaPiece): Backing {
-  const { mapping, skipped, size, fd, offset } = piece;
-  return {
-    bytes: size === mapping.length ? mapping.bytes : mapping.bytes.subarray(skipped, skipped + size),
-    address: mapping.address + BigInt(skipped),
-    size,
-    file: { fd, offset },
-    kind: 'memory',
-    mayBeLent: false,
-    release: () => arena.free(piece),
-  };
-}
 
 /**
  * Gives each page memory of its own. Linux lends a page that nobody has written yet from one page of zeros; pinned for reading, that

@@ -19,7 +19,7 @@ export interface OpenMember {
   /** The device descriptor, for the caller to close. */
   readonly fd: Fd;
   /** Just before it is closed: its number may be another file's from then on. */
-  closing?(): void;
+  closing(): void;
   /** Once it is closed. */
   leave(): void;
 }

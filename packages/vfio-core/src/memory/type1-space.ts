@@ -93,16 +93,15 @@ export class Type1Space extends IovaSpace {
     const path = groupFd === undefined ? wanted?.path : `descriptor ${groupFd}`;
     if (path === undefined) throw new VfioError('ERR_VFIO_NO_IOMMU', `${address} is in no IOMMU group.`);
     const group = this.join(path, wanted, passedOn);
-    const leave = () => this.leave(path);
     try {
       const fd =
         passedOn?.take('device') ??
         (await group.openDevice(address, vfToken).catch((thrown) => {
           throw explainRefusal(thrown, group, wanted);
         }));
-      return { fd, closing: () => this.closing(), leave };
+      return this.member(fd, path);
     } catch (thrown) {
-      leave();
+      this.leave(path);
       throw thrown;
     }
   }
@@ -134,15 +133,18 @@ export class Type1Space extends IovaSpace {
    */
   protected override parted(): boolean {
     if (!this.iommuSet) return true;
-    for (const { group } of this.members.values()) group?.close();
-    this.members.clear();
+    this.closeGroups();
     return !this.hasIommu();
   }
 
   protected release(): void {
+    this.closeGroups();
+    this.container.close();
+  }
+
+  private closeGroups(): void {
     for (const { group } of this.members.values()) group?.close();
     this.members.clear();
-    this.container.close();
   }
 
   /** Puts a group into the space, or counts one more device of a group that is in it. */
@@ -255,7 +257,11 @@ export class Type1Space extends IovaSpace {
     const path = `descriptor ${fd}`;
     this.members.set(path, { group: undefined, devices: 1 });
     this.dropIdle(path);
-    return { fd, leave: () => this.leave(path) };
+    return this.member(fd, path);
+  }
+
+  private member(fd: Fd, path: string): OpenMember {
+    return { fd, closing: () => this.closing(), leave: () => this.leave(path) };
   }
 }
 

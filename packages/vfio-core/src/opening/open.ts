@@ -66,7 +66,7 @@ async function open(system: SystemCalls, address: string, options: OpenOptions, 
     try {
       const channel = new KernelChannel(system, fd, address);
       const device = new OpenDevice({ channel, address, dma: space, after: leave });
-      if (closing !== undefined) device.onClose('device', closing);
+      device.onClose('device', closing);
       return device;
     } catch (thrown) {
       system.close(fd);
