@@ -8,7 +8,7 @@ import { check, folder, monitor, same } from '../guest.js';
 import { Account, pause, type Round, until } from './account.js';
 import { slots } from './load.js';
 import { Reader } from './reader.js';
-import { Target } from './target.js';
+import { differ, Target } from './target.js';
 
 const quiet = 20;
 const devicePath = (address: string) => `/sys/bus/pci/devices/${address}`;
@@ -107,7 +107,7 @@ async function takeOne(card: Card & ReturnType<typeof Target.make>, inFlight: nu
   const before = target.snapshot();
   reader.nvme.close();
   const after = target.snapshot();
-  const changedMeanwhile = after.some((word, i) => word !== before[i]);
+  const changedMeanwhile = differ(before, after);
   await taken;
   await pause(quiet);
   same(reader.failures, [], 'statuses');

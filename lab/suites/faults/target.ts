@@ -18,6 +18,8 @@ export type Snapshot = readonly number[];
 /** ms in which nothing may change any more. */
 const quiet = 20;
 
+export const differ = (before: Snapshot, after: Snapshot): boolean => after.some((word, i) => word !== before[i]);
+
 /** How the writing ended. */
 export interface Stop {
   /** A byte changed at that moment: between the instant before the call that ends the writing and the one at which it has ended. */
@@ -106,8 +108,8 @@ export class Target {
     const after = this.snapshot();
     await new Promise((done) => setTimeout(done, quiet));
     return {
-      inFlight: after.some((word, i) => word !== before[i]),
-      changedMeanwhile: after.some((word, i) => word !== called[i]),
+      inFlight: differ(before, after),
+      changedMeanwhile: differ(called, after),
       changedAfter: this.differsFrom(after),
     };
   }
